@@ -302,6 +302,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     pins: Pins = Pins()
     replayable: bool = True
     """False: the step has side effects, so it can be neither verified by re-running nor escalated."""
+    recorded: str = ""
+    """Candidate that a trace says ran; set by the replay, read by the ``recorded`` policy only."""
     prefix_hash: str = ""
     """Fingerprint of the prompt's cacheable head (tools + system); a change means that every cache is cold."""
 

@@ -1,0 +1,77 @@
+"""The org chart: a tier for each role. The strongest of the simple baselines."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agentrouter.errors import ConfigError
+from agentrouter.features import ROLES
+from agentrouter.policies.pool import Mapping, accept, accepting, known_options, parse_tier, to_tier
+from agentrouter.types import CallKind, Context, Decision, Reason, Step, Tier
+
+DEFAULT_CHART: dict[str, Tier] = {
+    "plan": Tier.FRONTIER,
+    "reason": Tier.FRONTIER,
+    "verify": Tier.MID,
+    "edit": Tier.MID,
+    "worker": Tier.MID,
+    "chat": Tier.MID,
+    "tool_call": Tier.EFFICIENT,
+    "retrieve": Tier.EFFICIENT,
+    "summarise": Tier.EFFICIENT,
+    "execute": Tier.MINIMAL,
+    "format": Tier.MINIMAL,
+    "title": Tier.MINIMAL,
+    "probe": Tier.MINIMAL,
+}
+"""The chart that ships. A role that is not in it, nor an alias of one that is, goes to ``default``."""
+
+
+class Roles(msgspec.Struct, frozen=True, kw_only=True):
+    """Send each step to the tier its role has in the chart."""
+
+    chart: dict[str, Tier] = DEFAULT_CHART
+    default: Tier = Tier.MID
+    label: str = "roles"
+    reviews: bool = False
+
+    @classmethod
+    def from_spec(cls, argument: str, options: Mapping[str, object]) -> Roles:
+        """Build from ``roles`` or ``{policy: roles, chart: {planner: frontier, ...}, default: mid}``.
+
+        Raises:
+            ConfigError: a chart that is not a mapping of role to tier.
+        """
+        known_options(options, ("chart", "default", "label"), "roles")
+        chart = options.get("chart")
+        if chart is not None and not (isinstance(chart, Mapping) and chart):
+            raise ConfigError(f"policy roles: chart must map roles to tiers, got {chart!r}")
+        tiers = {str(role): parse_tier(tier, f"chart.{role}") for role, tier in chart.items()} if chart else None
+        return cls(
+            chart=tiers or DEFAULT_CHART,
+            default=parse_tier(options.get("default", "mid"), "policy roles: default"),
+            label=str(options.get("label", "roles")),
+        )
+
+    @property
+    def name(self) -> str:
+        """``roles``, or the label of the user's chart."""
+        return self.label
+
+    def decide(self, step: Step, context: Context) -> Decision:
+        """Look the role up: as given, then as the canonical role it stands for, then by kind of call."""
+        answered = accepting(context)
+        if answered is not None:
+            return accept(context, answered, self.label)
+        role = step.role
+        tier = self.chart.get(role)
+        if tier is None:
+            role = ROLES.get(role.lower(), context.features.role.role)
+            tier = self.chart.get(role)
+        if tier is None and step.kind in (CallKind.TITLE, CallKind.PROBE):
+            role = step.kind.value
+            tier = self.chart.get(role)
+        if tier is None:
+            detail = f"role {step.role!r} is not in the chart"
+            return to_tier(step, context, self.default, Reason.ROLE_UNLISTED, policy=self.label, detail=detail)
+        return to_tier(step, context, tier, Reason.ROLE, policy=self.label, detail=role)
