@@ -1,0 +1,247 @@
+"""The front door of the library: decide a step, or run it.
+
+Law: drives ``flow.route_flow`` and does the I/O that the flow asks for; takes no decision of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Self
+
+import msgspec
+
+from agentrouter import bill, verifiers
+from agentrouter.errors import ConfigError, FailureKind, InputError
+from agentrouter.flow import Flow, route_flow
+from agentrouter.ledger import Ledger, NullLedger
+from agentrouter.policies import Policy, build
+from agentrouter.providers import Provider
+from agentrouter.sessions import Sessions
+from agentrouter.trajectory import World, prepare
+from agentrouter.types import Call, Context, Decision, Outcome, Reply, Status, Step, StepRecord, Verdict
+from agentrouter.verifiers import Verifier
+from agentrouter.wire import step_from_messages
+
+log = logging.getLogger("agentrouter")
+
+
+class Routed(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision taken without making the call."""
+
+    context: Context
+    record: StepRecord
+    """The record of the step as if the chosen candidate had answered as expected; nothing was called or booked."""
+
+
+class Router:
+    """Routes steps.
+
+    Args:
+        world: models, hard rules, settings.
+        policy: a policy, or the spec of one.
+        providers: provider name -> provider; needed by ``run`` only.
+        ledger: where finished steps are booked.
+        clock: seconds since the epoch; a fake one makes runs repeatable.
+
+    Use as ``async with Router(...) as router`` or call ``close``. One router serves one event loop.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        policy: Policy | str,
+        *,
+        providers: Mapping[str, Provider] | None = None,
+        ledger: Ledger | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.world = world
+        self.policy = build(policy) if isinstance(policy, str) else policy
+        self.sessions = Sessions()
+        self.ledger_failures = 0
+        """How many steps could not be booked."""
+        self._providers = dict(providers or {})
+        self._ledger = ledger if ledger is not None else NullLedger()
+        self._clock = clock
+        self._free = tuple(verifiers.load(name) for name in verifiers.FREE)
+        self._door = _SyncDoor()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def step(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        trajectory_id: str,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        role: str = "",
+        **fields: Any,
+    ) -> Step:
+        """Make a step of messages in OpenAI chat shape, with the trajectory's next step index.
+
+        Args:
+            messages: ``[{"role": ..., "content": ...}, ...]``.
+            trajectory_id: the task this step belongs to.
+            tools: tools in OpenAI chat shape.
+            role: the step's role; empty: inferred.
+            **fields: any other field of ``Step`` (``output``, ``slo``, ``pins``, ``replayable``, ...).
+
+        Raises:
+            InputError: names the field that cannot be read.
+        """
+        index = self.sessions.take_index(trajectory_id)
+        made = step_from_messages(
+            list(messages),
+            list(tools) if tools else None,
+            id=f"{trajectory_id}/{index}",
+            trajectory_id=trajectory_id,
+            step_index=index,
+            role=role,
+        )
+        unknown = sorted(set(fields) - set(Step.__struct_fields__))
+        if unknown:
+            raise InputError(f"a step has no field {unknown[0]!r}; it has {', '.join(Step.__struct_fields__)}")
+        return msgspec.structs.replace(made, **fields) if fields else made
+
+    def route(self, step: Step) -> Routed:
+        """Decide a step without making the call, and go on as if the choice had answered as expected.
+
+        Raises:
+            NoCandidateError: the hard rules leave no candidate.
+        """
+        now = self._clock()
+        context = prepare(step, self.sessions.state(step.trajectory_id), self.world, now)
+        flow = route_flow(self.policy, step, context, self.world.settings)
+        call = next(flow)
+        usage = bill.simulate_usage(call.candidate, step.tokens, context.caches.get(call.candidate.name), now)
+        record = _finish(flow, Outcome(usage=usage, committed=True))
+        self.sessions.finish(record, now)
+        return Routed(context=context, record=record)
+
+    def decide(self, step: Step) -> Decision:
+        """Return the policy's first decision on a step and change nothing."""
+        context = prepare(step, self.sessions.state(step.trajectory_id), self.world, self._clock())
+        return self.policy.decide(step, context)
+
+    async def run(self, step: Step, *, checks: Sequence[Verifier] = (), budget_nusd: int | None = None) -> StepRecord:
+        """Route a step: decide, call, check, escalate or fall back, book.
+
+        Args:
+            step: the step.
+            checks: further verifiers for this step only (a test to run, a parser), after the free ones.
+            budget_nusd: what may be spent on this step at most.
+
+        Raises:
+            NoCandidateError: the hard rules leave no candidate; nothing was called and nothing is booked.
+            ConfigError: the chosen candidate's provider is not configured.
+        """
+        now = self._clock()
+        context = prepare(step, self.sessions.state(step.trajectory_id), self.world, now, budget_nusd=budget_nusd)
+        flow = route_flow(self.policy, step, context, self.world.settings)
+        call = next(flow)
+        while True:
+            try:
+                outcome = await self._perform(call, checks)
+            except asyncio.CancelledError:
+                # The caller has gone: what was spent so far is booked before the cancellation goes on.
+                gone = Outcome(status=Status.CANCELLED, failure=FailureKind.CANCELLED)
+                self._book(_finish(flow, gone), now)
+                raise
+            try:
+                call = flow.send(outcome)
+            except StopIteration as stop:
+                record: StepRecord = stop.value
+                self._book(record, now)
+                return record
+
+    def run_sync(self, step: Step, *, checks: Sequence[Verifier] = ()) -> StepRecord:
+        """As ``run``, for code without an event loop."""
+        return self._door.run(self.run(step, checks=checks))
+
+    async def close(self) -> None:
+        """Close providers and ledger."""
+        for provider in self._providers.values():
+            await provider.close()
+        self._ledger.close()
+        self._door.stop()
+
+    async def _perform(self, call: Call, checks: Sequence[Verifier]) -> Outcome:
+        provider = self._providers.get(call.candidate.provider)
+        if provider is None:
+            known = ", ".join(sorted(self._providers)) or "none"
+            raise ConfigError(f"provider {call.candidate.provider!r} is not configured; configured providers: {known}")
+        outcome = await provider.send(call)
+        if outcome.status is not Status.OK:
+            return outcome
+        chosen = [verifiers.load(name) for name in call.verify] if call.verify else list(self._free)
+        verdicts = [self._checked(verifier, call.step, outcome.reply) for verifier in chosen]
+        for check in checks:
+            if all(verdict.passed for verdict in verdicts):
+                # A caller's own check may run code or a model: off the event loop, and only if the free ones passed.
+                verdicts.append(await asyncio.to_thread(self._checked, check, call.step, outcome.reply))
+        return msgspec.structs.replace(outcome, verdicts=(*outcome.verdicts, *verdicts))
+
+    def _checked(self, verifier: Verifier, step: Step, reply: Reply) -> Verdict:
+        try:
+            verdict = verifier.check(step, reply)
+        except Exception as error:  # noqa: BLE001 - listed in tests/test_architecture.py: a broken check must not break a step
+            return verifiers.broken(verifier.name, f"{type(error).__name__}: {error}")
+        if not math.isfinite(verdict.p_good):
+            return verifiers.broken(verifier.name, f"gave P(good) = {verdict.p_good}")
+        return verdict
+
+    def _book(self, record: StepRecord, now: float) -> None:
+        self.sessions.finish(record, now)
+        try:
+            self._ledger.append(record)
+        except Exception as error:  # noqa: BLE001 - listed in tests/test_architecture.py: a ledger failure must not break a step
+            self.ledger_failures += 1
+            log.error("step %s was not booked: %s: %s", record.step.id, type(error).__name__, error)
+
+
+def _finish(flow: Flow, outcome: Outcome) -> StepRecord:
+    """Send the last outcome of a flow and return its record."""
+    try:
+        flow.send(outcome)
+    except StopIteration as stop:
+        record: StepRecord = stop.value
+        return record
+    raise AssertionError("the flow asked for another call after a committed or cancelled one")
+
+
+class _SyncDoor:
+    """An event loop in a thread of its own, started when first used: providers keep their connections between calls,
+    which a new loop for each call would cut.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    def run(self, coroutine: Coroutine[Any, Any, StepRecord]) -> StepRecord:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            coroutine.close()
+            raise RuntimeError("run_sync would block the running event loop; use: await router.run(step)")
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="agentrouter", daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop = None
