@@ -196,7 +196,10 @@ def _slo_gap(candidate: Candidate, limit: SloLimit, step: Step) -> tuple[str, st
     if limit.batch and Capability.BATCH not in candidate.capabilities:
         return ("slo", f"class {step.slo.value} needs batch calls")
     if limit.max_ttft_ms and candidate.ttft_ms > limit.max_ttft_ms:
-        return ("slo", f"first token after {candidate.ttft_ms:.0f} ms, class {step.slo.value} allows {limit.max_ttft_ms:.0f}")
+        return (
+            "slo",
+            f"first token after {candidate.ttft_ms:.0f} ms, class {step.slo.value} allows {limit.max_ttft_ms:.0f}",
+        )
     if limit.max_total_ms and candidate.tokens_per_s:
         total = candidate.ttft_ms + 1000.0 * reserved_output(step, candidate) / candidate.tokens_per_s
         if total > limit.max_total_ms:

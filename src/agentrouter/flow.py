@@ -77,9 +77,7 @@ def route_flow(policy: Policy, step: Step, context: Context, settings: FlowSetti
     action: Action = log.decide(policy, legal, settings)
     while isinstance(action, Candidate):
         tried = action
-        outcome = yield Call(
-            step=step, candidate=tried, number=len(log.attempts), kind=kind, verify=log.last_verify
-        )
+        outcome = yield Call(step=step, candidate=tried, number=len(log.attempts), kind=kind, verify=log.last_verify)
         log.attempts = (*log.attempts, _attempt(step, tried, len(log.attempts), kind, outcome))
         if outcome.committed:
             break
@@ -191,9 +189,7 @@ class _Log:
         return answered[-1] if answered else None
 
     def _record(self, decision: Decision, actions: tuple[Action, ...]) -> None:
-        probabilities = {
-            action.name: p for action, p in zip(actions, decision.probabilities, strict=True) if p > 0.0
-        }
+        probabilities = {action.name: p for action, p in zip(actions, decision.probabilities, strict=True) if p > 0.0}
         self.decisions.append(
             DecisionRecord(
                 action=decision.action.name,

@@ -65,9 +65,7 @@ def caches_for(step: Step, state: TrajectoryState) -> Lineage:
     return {name: entry for name, entry in lineage.items() if entry.tokens <= longest}
 
 
-def prepare(
-    step: Step, state: TrajectoryState, world: World, now: float, *, budget_nusd: int | None = None
-) -> Context:
+def prepare(step: Step, state: TrajectoryState, world: World, now: float, *, budget_nusd: int | None = None) -> Context:
     """Build the context of the step's first decision.
 
     Args:

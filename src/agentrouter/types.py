@@ -1,7 +1,7 @@
 """The nouns of AgentRouter as frozen data (docs/glossary.md).
 
 Law: values only. Nothing here reads a file, a clock or a socket, and nothing mutates after construction.
-Must not import any other module of the package but ``errors``.
+Must not import any other module of the package but ``errors`` and ``money``.
 
 Units, everywhere in the package:
 
@@ -19,6 +19,12 @@ from enum import IntEnum, StrEnum
 import msgspec
 
 from agentrouter.errors import FailureKind, InputError
+from agentrouter.money import CacheEntry as CacheEntry
+from agentrouter.money import CacheTerms as CacheTerms
+from agentrouter.money import Cost as Cost
+from agentrouter.money import Price as Price
+from agentrouter.money import PriceBand as PriceBand
+from agentrouter.money import Usage as Usage
 
 NUSD_PER_USD = 1_000_000_000
 NUSD_PER_MICRO = 1_000
@@ -83,98 +89,6 @@ class Capability(StrEnum):
     BATCH = "batch"
 
 
-# --- money -----------------------------------------------------------------------------------------------------------
-
-
-class PriceBand(msgspec.Struct, frozen=True, kw_only=True):
-    """Other prices above a number of input tokens (long-context and graduated price lists)."""
-
-    above_input_tokens: int
-    input: int
-    output: int
-    cache_read: int
-    cache_write: int
-    marginal: bool = False
-    """False: crossing the threshold re-prices the whole call ("cliff", as vendors' long-context prices do).
-    True: only the input tokens above it take the band's input prices ("graduated")."""
-
-
-class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """List prices of one model, micro-dollars per million tokens (= pico-dollars per token)."""
-
-    input: int
-    output: int
-    cache_read: int
-    cache_write: int
-    cache_write_1h: int = 0
-    """Price of a cache write with one hour to live; 0: the same as ``cache_write``."""
-    batch_percent: int = 100
-    """What a batch call costs, in percent of the list price."""
-    bands: tuple[PriceBand, ...] = ()
-    """Ascending in ``above_input_tokens``."""
-    as_of: str = ""
-    """Date of the price list (ISO), for the report."""
-    source: str = ""
-
-
-class CacheTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """How a provider's prompt cache behaves for one model."""
-
-    enabled: bool = True
-    ttl_s: float = 300.0
-    min_tokens: int = 0
-    """A prefix shorter than this is never cached."""
-    step_tokens: int = 1
-    """Cached length is rounded down to a multiple of this."""
-    refresh_on_read: bool = True
-    writes_billed: bool = True
-    """False: writing is free of a premium, uncached tokens cost the plain input price (OpenAI, DeepSeek)."""
-
-
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of one attempt, normalised: the four input and output counts are disjoint and add up."""
-
-    fresh_input: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    cache_write_1h: int = 0
-    output: int = 0
-    reasoning: int = 0
-    """Part of ``output``, for information; never billed twice."""
-    estimated: bool = False
-
-    @property
-    def input_total(self) -> int:
-        """All input tokens, cached or not."""
-        return self.fresh_input + self.cache_read + self.cache_write + self.cache_write_1h
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """Cost of one attempt in nano-dollars, by line; ``total`` is exactly the sum of the lines."""
-
-    fresh_input: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    output: int = 0
-    other: int = 0
-    """Judge calls, tool surcharges, and a recorded cost whose parts are unknown."""
-
-    @property
-    def total(self) -> int:
-        """Sum of all lines, nano-dollars."""
-        return self.fresh_input + self.cache_read + self.cache_write + self.output + self.other
-
-
-class CacheEntry(msgspec.Struct, frozen=True):
-    """The prefix one candidate holds in its prompt cache."""
-
-    tokens: int
-    expires_at: float
-
-
-# --- models ----------------------------------------------------------------------------------------------------------
-
-
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """One concrete model at one provider, with price, limits and capabilities."""
 
@@ -204,9 +118,6 @@ class Accept(msgspec.Struct, frozen=True):
 
 ACCEPT = Accept()
 Action = Candidate | Accept
-
-
-# --- steps -----------------------------------------------------------------------------------------------------------
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,9 +219,6 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the prompt's cacheable head (tools + system); a change means that every cache is cold."""
 
 
-# --- features (computed by features.py) --------------------------------------------------------------------------------
-
-
 class RoleFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """Group 1: role and type of the step."""
 
@@ -380,9 +288,6 @@ class StepFeatures(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadFeatures
     state: StateFeatures
     dependency: DependencyFeatures
-
-
-# --- calls and what came back ------------------------------------------------------------------------------------------
 
 
 class Status(StrEnum):
@@ -510,9 +415,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
 
 
-# --- context -----------------------------------------------------------------------------------------------------------
-
-
 class PastStep(msgspec.Struct, frozen=True, kw_only=True):
     """What later steps may know of an earlier one."""
 
@@ -573,7 +475,8 @@ class Exclusion(msgspec.Struct, frozen=True):
 
     candidate: str
     rule: str
-    """``context_window``, ``tools``, ``modality``, ``pin``, ``data_class``, ``slo``, ``health``, ``budget``, ``tried``."""
+    """``context_window``, ``tools``, ``modality``, ``pin``, ``data_class``, ``slo``, ``health`` or
+    ``budget``."""
     detail: str
 
 
@@ -599,9 +502,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     def candidates(self) -> tuple[Candidate, ...]:
         """The legal candidates (``actions`` without ACCEPT)."""
         return tuple(action for action in self.actions if isinstance(action, Candidate))
-
-
-# --- the record --------------------------------------------------------------------------------------------------------
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
