@@ -16,11 +16,14 @@ drop the entry: this module cannot see it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
+
 from agentrouter.errors import InputError
-from agentrouter.types import CacheEntry, Candidate, Cost, Price, TokenCounts, Usage
+from agentrouter.types import CacheEntry, Candidate, Cost, Price, StepRecord, TokenCounts, Usage
 
 MAX_TOKENS = 10**12
 """More tokens than this in one count is a corrupt record, not a call."""
@@ -178,7 +181,105 @@ def format_usd(nusd: int) -> str:
     return f"{sign}${micro // 1_000_000:,}.{micro % 1_000_000:06d}"
 
 
-# --- the parts ---------------------------------------------------------------------------------------------------------
+class BillRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt as it enters a bill."""
+
+    role: str
+    tier: str
+    model: str
+    """The candidate's name."""
+    trajectory: str
+    steps: int = 1
+    """1 on the last attempt of a step, 0 on the ones before it: a step is counted once, where it ended."""
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+
+
+class BillLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Sums over some rows of a bill: steps, attempts, tokens, nano-dollars."""
+
+    steps: int = 0
+    attempts: int = 0
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """What a set of steps cost, cut four ways; in each cut the lines add up to ``total`` exactly."""
+
+    total: BillLine = BillLine()
+    by_role: dict[str, BillLine] = {}
+    by_tier: dict[str, BillLine] = {}
+    by_model: dict[str, BillLine] = {}
+    by_trajectory: dict[str, BillLine] = {}
+
+    @classmethod
+    def of(cls, rows: Iterable[BillRow]) -> Bill:
+        """Add up ``rows``, in one pass; the keys of each cut are in order of appearance."""
+        cuts: tuple[dict[str, list[int]], ...] = ({}, {}, {}, {}, {})
+        for row in rows:
+            usage, cost = row.usage, row.cost
+            figures = (
+                *(row.steps, 1, usage.fresh_input, usage.cache_read, usage.cache_write, usage.cache_write_1h),
+                *(usage.output, usage.reasoning, usage.estimated),
+                *(cost.fresh_input, cost.cache_read, cost.cache_write, cost.output, cost.other),
+            )
+            for cut, key in zip(cuts, ("", row.role, row.tier, row.model, row.trajectory), strict=True):
+                sums = cut.get(key)
+                if sums is None:
+                    cut[key] = list(figures)
+                    continue
+                for place, figure in enumerate(figures):
+                    sums[place] += figure
+        total, *lines = ({key: _line(sums) for key, sums in cut.items()} for cut in cuts)
+        by_role, by_tier, by_model, by_trajectory = lines
+        return cls(
+            total=total.get("", BillLine()),
+            by_role=by_role,
+            by_tier=by_tier,
+            by_model=by_model,
+            by_trajectory=by_trajectory,
+        )
+
+
+def bill_rows(record: StepRecord) -> Iterator[BillRow]:
+    """Yield one row for each attempt of ``record``; what its checks cost is in ``cost.other``.
+
+    A step without any attempt gives one row without tier, model and cost, so that bills count every step.
+    """
+    role, trajectory = record.step.role, record.step.trajectory_id
+    if not record.attempts:
+        yield BillRow(role=role, tier="", model="", trajectory=trajectory)
+    last = len(record.attempts) - 1
+    for place, attempt in enumerate(record.attempts):
+        checks = sum(verdict.cost_nusd for verdict in attempt.outcome.verdicts)
+        cost = attempt.cost
+        yield BillRow(
+            role=role,
+            tier=attempt.candidate.tier.label,
+            model=attempt.candidate.name,
+            trajectory=trajectory,
+            steps=int(place == last),
+            usage=attempt.outcome.usage,
+            cost=msgspec.structs.replace(cost, other=cost.other + checks) if checks else cost,
+        )
+
+
+def _line(sums: list[int]) -> BillLine:
+    return BillLine(
+        steps=sums[0],
+        attempts=sums[1],
+        usage=Usage(
+            fresh_input=sums[2],
+            cache_read=sums[3],
+            cache_write=sums[4],
+            cache_write_1h=sums[5],
+            output=sums[6],
+            reasoning=sums[7],
+            estimated=sums[8] > 0,
+        ),
+        cost=Cost(fresh_input=sums[9], cache_read=sums[10], cache_write=sums[11], output=sums[12], other=sums[13]),
+    )
 
 
 def _cached_and_kept(
