@@ -72,7 +72,7 @@ def route_flow(policy: Policy, step: Step, context: Context, settings: FlowSetti
         The record of the step. It always has a status; a step that nobody could answer has ``served`` None.
     """
     log = _Log(step, context)
-    legal = context.actions
+    legal = context.candidates
     kind = AttemptKind.FIRST
     action: Action = log.decide(policy, legal, settings)
     while isinstance(action, Candidate):
@@ -81,7 +81,7 @@ def route_flow(policy: Policy, step: Step, context: Context, settings: FlowSetti
         log.attempts = (*log.attempts, _attempt(step, tried, len(log.attempts), kind, outcome))
         if outcome.committed:
             break
-        legal = tuple(other for other in legal if other is not tried and isinstance(other, Candidate))
+        legal = tuple(other for other in legal if other is not tried)
         spent = len(log.attempts) >= settings.max_attempts
         if outcome.status is not Status.OK:
             if outcome.failure in FINAL_FAILURES or outcome.status is Status.CANCELLED or spent or not legal:

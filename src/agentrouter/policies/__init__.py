@@ -82,7 +82,7 @@ def build(spec: str | Options) -> Policy:
         options: Options = {}
     else:
         options = {str(key): value for key, value in spec.items()}
-        name, _, argument = str(options.pop("policy", "")).strip().partition(":")  # type: ignore[attr-defined]
+        name, _, argument = str(options.pop("policy", "")).strip().partition(":")
     target = POLICIES.get(name)
     if target is None:
         raise ConfigError(_unknown(name, spec))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agentrouter.policies import Policy
 from agentrouter.policies.explore import build_inner
-from agentrouter.policies.pool import Mapping, accept, accepting, certain, in_tier, known_options
+from agentrouter.policies.pool import accept, accepting, certain, in_tier, known_options
 from agentrouter.types import Context, Decision, Reason, Step, Tier
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agentrouter.errors import ConfigError
 from agentrouter.policies import Policy, build
-from agentrouter.policies.pool import Mapping, accepting, known_options, number, sample
+from agentrouter.policies.pool import accepting, known_options, number, sample
 from agentrouter.types import Context, Decision, Reason, Step
 
 DEFAULT_EPSILON = 0.05

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from agentrouter.policies.pool import Mapping, accept, accepting, known_options, parse_tier, to_tier
+from agentrouter.policies.pool import accept, accepting, known_options, parse_tier, to_tier
 from agentrouter.types import Context, Decision, Reason, Step, Tier
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agentrouter.errors import ConfigError
-from agentrouter.policies.pool import Mapping, accept, accepting, known_options, to_tier
+from agentrouter.policies.pool import accept, accepting, known_options, to_tier
 from agentrouter.types import Context, Decision, Reason, Step, Tier
 
 DEFAULT_CUTS = (500, 2_000, 8_000)

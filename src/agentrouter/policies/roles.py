@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agentrouter.errors import ConfigError
-from agentrouter.features import ROLES
-from agentrouter.policies.pool import Mapping, accept, accepting, known_options, parse_tier, to_tier
+from agentrouter.policies.pool import accept, accepting, known_options, parse_tier, to_tier
 from agentrouter.types import CallKind, Context, Decision, Reason, Step, Tier
 
 DEFAULT_CHART: dict[str, Tier] = {
@@ -30,7 +31,7 @@ DEFAULT_CHART: dict[str, Tier] = {
 class Roles(msgspec.Struct, frozen=True, kw_only=True):
     """Send each step to the tier its role has in the chart."""
 
-    chart: dict[str, Tier] = DEFAULT_CHART
+    chart: dict[str, Tier] = msgspec.field(default_factory=DEFAULT_CHART.copy)
     default: Tier = Tier.MID
     label: str = "roles"
     reviews: bool = False
@@ -48,7 +49,7 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"policy roles: chart must map roles to tiers, got {chart!r}")
         tiers = {str(role): parse_tier(tier, f"chart.{role}") for role, tier in chart.items()} if chart else None
         return cls(
-            chart=tiers or DEFAULT_CHART,
+            chart=tiers or dict(DEFAULT_CHART),
             default=parse_tier(options.get("default", "mid"), "policy roles: default"),
             label=str(options.get("label", "roles")),
         )
@@ -59,14 +60,14 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
         return self.label
 
     def decide(self, step: Step, context: Context) -> Decision:
-        """Look the role up: as given, then as the canonical role it stands for, then by kind of call."""
+        """Look the role up: as given, then as the canonical one it stands for or was inferred, then by kind of call."""
         answered = accepting(context)
         if answered is not None:
             return accept(context, answered, self.label)
         role = step.role
         tier = self.chart.get(role)
         if tier is None:
-            role = ROLES.get(role.lower(), context.features.role.role)
+            role = context.features.role.role
             tier = self.chart.get(role)
         if tier is None and step.kind in (CallKind.TITLE, CallKind.PROBE):
             role = step.kind.value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agentrouter.errors import ConfigError
-from agentrouter.policies.pool import Mapping, accept, accepting, known_options, parse_tier, to_tier
+from agentrouter.policies.pool import accept, accepting, known_options, parse_tier, to_tier
 from agentrouter.types import Context, Decision, Reason, Step, Tier
 
 
@@ -82,7 +84,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             ConfigError: a rule that cannot be read; names its place.
         """
         known_options(options, ("rules", "default", "label"), "rules")
-        rules = DEFAULT_RULES
+        rules: tuple[Rule, ...] = DEFAULT_RULES
         if "rules" in options:
             try:
                 rules = msgspec.convert(options["rules"], tuple[Rule, ...])

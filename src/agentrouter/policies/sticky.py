@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from agentrouter import bill
 from agentrouter.policies import Policy
 from agentrouter.policies.explore import build_inner
-from agentrouter.policies.pool import Mapping, accepting, known_options, number, quote
+from agentrouter.policies.pool import accepting, known_options, number, quote
 from agentrouter.types import Candidate, Context, Decision, Reason, Slo, Step
 
 DEFAULT_HORIZON = 3

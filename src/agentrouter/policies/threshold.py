@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
 from agentrouter.errors import ConfigError
-from agentrouter.policies.pool import Mapping, accept, accepting, certain, in_tier, known_options, number
+from agentrouter.policies.pool import accept, accepting, certain, in_tier, known_options, number
 from agentrouter.scorers import Scorer, load
 from agentrouter.types import Context, Decision, Reason, Step, Tier
 

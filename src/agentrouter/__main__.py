@@ -1,0 +1,5 @@
+"""``python -m agentrouter``."""
+
+from agentrouter.cli import main
+
+main()

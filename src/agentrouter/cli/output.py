@@ -1,0 +1,51 @@
+"""Where results go: JSON to stdout or a file, tables to the terminal, progress to stderr."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from agentrouter.errors import InputError
+
+
+def console() -> Console:
+    """Return the console for tables (stdout)."""
+    return Console(highlight=False)
+
+
+def notes() -> Console:
+    """Return the console for progress and remarks (stderr), which a program reading stdout never sees."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON on stdout."""
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def write_json(value: object, path: Path) -> None:
+    """Write a value as indented JSON to a file, or to stdout for ``-``.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if str(path) == "-":
+        print_json(value)
+        return
+    write_text(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file, making its folder.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", file=str(path)) from None
