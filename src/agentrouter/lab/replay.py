@@ -1,0 +1,317 @@
+"""Replay of recorded steps under a policy: the bill before and after, no model called.
+
+Law: one pass, streaming; it drives the same ``prepare``, ``route_flow`` and ``advance`` as serving does and only
+answers the calls from the record instead of a provider. What is computed and assumed: docs/replay-method.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+import msgspec
+
+from agentrouter import bill
+from agentrouter.catalog import Catalog
+from agentrouter.errors import NoCandidateError
+from agentrouter.flow import route_flow
+from agentrouter.lab.assumptions import RunFacts
+from agentrouter.lab.recorded_models import RecordedModels, frontier_of, unlimited
+from agentrouter.lab.replay_booking import (
+    ABSURD,
+    PricedStep,
+    Verdicts,
+    answer,
+    figures,
+    judge,
+    price_step,
+    spend,
+    tokens_of,
+    unusable,
+)
+from agentrouter.lab.replay_report import ReplayReport
+from agentrouter.lab.replay_summary import summarise
+from agentrouter.lab.tally import Cell, Tally
+from agentrouter.lab.trace import ModelOutcome, RecordedStep, TraceReport
+from agentrouter.policies import Policy, policy_hash
+from agentrouter.prices import PriceOverride
+from agentrouter.trajectory import KEPT_LINEAGES, SHRINK_TOLERANCE, TrajectoryState, World, advance, prepare
+from agentrouter.types import CacheEntry, Candidate, Pins, Step, StepRecord, TokenCounts
+
+_UNKNOWN_TIER = 4
+_FRONTIER_PLAN = "\0frontier-only"
+"""Key of the frontier-only plan's cache, beside the recorded plan's caches by candidate name."""
+_SECONDS_PER_DAY = 86_400
+
+
+class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to replay."""
+
+    seed: int = 0
+    resamples: int = 1_000
+    confidence: float = 0.95
+    step_gap_s: float = 10.0
+    """Assumed time from one step to the next where a trace has no times."""
+    output_factors: tuple[float, float] = (0.5, 2.0)
+    """How much shorter or longer another model's answer may be than the recorded one (an assumption)."""
+    live_trajectories: int = 20_000
+    """Trajectories whose state is kept; beyond it the one idle longest is dropped and would restart cold."""
+    top: int = 10
+    """Trajectories listed."""
+    frontier: str = ""
+    """Candidate of the frontier-only baseline; empty: the first of the catalogue's highest tier."""
+    price_date: date | None = None
+    """Date for list prices of models outside the catalogue where a step has no time; None: today (UTC)."""
+    overrides: tuple[PriceOverride, ...] = ()
+    """Rows of the price override table."""
+    command: str = ""
+    """What the user typed, for the page."""
+
+
+def replay(
+    steps: Iterable[RecordedStep],
+    policy: Policy,
+    world: World,
+    options: ReplayOptions | None = None,
+    trace: TraceReport | None = None,
+) -> ReplayReport:
+    """Replay ``steps`` under ``policy`` and report the bills.
+
+    Args:
+        steps: recorded steps, each trajectory's in order; trajectories may interleave.
+        policy: what decides. Under ``recorded`` the policy's bill is the recorded bill to the nano-dollar.
+        world: catalogue, hard rules and flow settings, as in serving.
+        options: seed, resamples, assumptions.
+        trace: what the reader met; read after the last step, for the report.
+
+    Raises:
+        InputError: a reader's error, a frontier baseline that is not in the catalogue, or an empty catalogue.
+    """
+    engine = Replay(policy, world, options)
+    for recorded in steps:
+        engine.feed(recorded)
+    return engine.report(trace)
+
+
+class _Live:
+    """What is carried from one step of a trajectory to the next: the policy's state, and the other plans' caches."""
+
+    __slots__ = ("count", "last_policy", "last_recorded", "lineages", "now", "row", "state")
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+        self.state = TrajectoryState()
+        self.lineages: dict[str, dict[str, CacheEntry]] = {}
+        self.count = 0
+        self.now = 0.0
+        self.last_recorded = ""
+        self.last_policy = ""
+
+
+class Replay:
+    """One replay under way; feed it steps, then ask for the report. ``tally`` may be merged with other shards'."""
+
+    def __init__(self, policy: Policy, world: World, options: ReplayOptions | None = None) -> None:
+        self.policy, self.world, self.options = policy, world, options or ReplayOptions()
+        self.tally = Tally()
+        self.frontier = frontier_of(world.catalog, self.options.frontier)
+        self.models = RecordedModels(world.catalog, self.options.price_date, self.options.overrides)
+        self._identity = policy.name == "recorded"
+        self._worlds: dict[str, World] = {}
+        self._live: dict[str, _Live] = {}
+        self._dropped: set[int] = set()
+
+    def feed(self, recorded: RecordedStep) -> None:
+        """Replay one step."""
+        step = recorded.step
+        self.tally.counts["steps"] += 1
+        live = self._trajectory(step)
+        now = self._clock(live, recorded)
+        tokens = tokens_of(recorded)
+        candidate = self.models.find(recorded.provider, recorded.model, recorded.started_at)
+        reason = unusable(recorded, tokens, candidate)
+        if reason:
+            self._leave_out(recorded, tokens, reason)
+        if tokens is None or reason == ABSURD:
+            return
+        step = self._completed(step, tokens, candidate)
+        lineage = _lineage(live, step)
+        frontier = self.frontier
+        entries = (lineage.get(candidate.name) if candidate else None, lineage.get(_FRONTIER_PLAN))
+        priced = price_step(recorded, step, candidate, frontier, entries, now)
+        record, caches = self._drive(recorded, step, live, priced, now)
+        if not reason:
+            self._book(recorded, live, priced, record, caches, now)
+        if candidate is not None:
+            _warm(lineage, candidate.name, candidate, step, now)
+            live.last_recorded = candidate.name
+        _warm(lineage, _FRONTIER_PLAN, frontier, step, now)
+        if record is not None:
+            live.state = advance(live.state, record, now)
+            live.last_policy = record.served.name if record.served is not None else ""
+        live.count += 1
+
+    def report(self, trace: TraceReport | None = None) -> ReplayReport:
+        """Return the report over all steps fed so far."""
+        options = self.options
+        facts = RunFacts(
+            command=options.command,
+            policy=self.policy.name,
+            policy_hash=policy_hash(self.policy),
+            frontier=self.frontier.name,
+            seed=options.seed,
+            resamples=options.resamples,
+            confidence=options.confidence,
+            output_factors=options.output_factors,
+            step_gap_s=options.step_gap_s,
+            top=options.top,
+        )
+        return summarise(self.tally, facts, trace)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def _trajectory(self, step: Step) -> _Live:
+        lives = self._live
+        live = lives.pop(step.trajectory_id, None)
+        if live is None:
+            row = self.tally.trajectory(step.trajectory_id, step.parent_id)
+            live = _Live(row)
+            if row in self._dropped:
+                self._dropped.discard(row)
+                self.tally.counts["returned"] += 1
+            if len(lives) >= self.options.live_trajectories:
+                oldest = next(iter(lives))
+                self._dropped.add(lives.pop(oldest).row)
+        lives[step.trajectory_id] = live  # re-inserted, so that the first one is the one idle longest
+        return live
+
+    def _clock(self, live: _Live, recorded: RecordedStep) -> float:
+        """Return the step's time; never before the one of the step before it."""
+        started = recorded.started_at
+        if not started > 0.0 or started < live.now:
+            self.tally.counts["clock"] += 1
+            started = live.now + self.options.step_gap_s
+        live.now = started
+        return started
+
+    def _completed(self, step: Step, tokens: TokenCounts, candidate: Candidate | None) -> Step:
+        """Give the step the record's token counts, and for the identity policy the model it ran on."""
+        if self._identity:
+            name = candidate.name if candidate is not None else ""
+            return msgspec.structs.replace(step, tokens=tokens, recorded=name, pins=Pins(), data_class="")
+        return step if step.tokens is tokens else msgspec.structs.replace(step, tokens=tokens)
+
+    # --- the policy -----------------------------------------------------------------------------------------------
+
+    def _drive(
+        self, recorded: RecordedStep, step: Step, live: _Live, priced: PricedStep, now: float
+    ) -> tuple[StepRecord | None, dict[str, CacheEntry]]:
+        """Drive the serving flow over the step; None: no legal candidate, or nothing recorded to follow."""
+        world = self.world
+        if self._identity:
+            if priced.candidate is None:
+                return None, {}
+            world = self._recorded_world(priced.candidate)
+        try:
+            context = prepare(step, live.state, world, now)
+        except NoCandidateError as error:
+            self.tally.counts["kept"] += 1
+            self.tally.kept_rules.update({rule for _, rule, _ in error.reasons})
+            return None, {}
+        flow = route_flow(self.policy, step, context, world.settings)
+        call = next(flow)
+        while True:
+            known = self._known(recorded, call.candidate.name) if recorded.alternatives else None
+            try:
+                call = flow.send(answer(call, priced, context.caches.get(call.candidate.name), now, known))
+            except StopIteration as stop:
+                record: StepRecord = stop.value
+                return record, context.caches
+
+    def _recorded_world(self, candidate: Candidate) -> World:
+        """Return a world of the one model that ran, without rules: what happened was possible."""
+        world = self._worlds.get(candidate.name)
+        if world is None or world.catalog.candidates[0].price != candidate.price:
+            world = World(catalog=Catalog((unlimited(candidate),)), settings=self.world.settings)
+            self._worlds[candidate.name] = world
+        return world
+
+    def _known(self, recorded: RecordedStep, name: str) -> ModelOutcome | None:
+        """Return what the record says another model did on this very step."""
+        for outcome in recorded.alternatives:
+            candidate = self.models.find("", outcome.model, recorded.started_at)
+            if candidate is not None and candidate.name == name:
+                return outcome
+        return None
+
+    # --- booking --------------------------------------------------------------------------------------------------
+
+    def _book(
+        self,
+        recorded: RecordedStep,
+        live: _Live,
+        priced: PricedStep,
+        record: StepRecord | None,
+        caches: dict[str, CacheEntry],
+        now: float,
+    ) -> None:
+        tally, candidate, step = self.tally, priced.candidate, recorded.step
+        ran = candidate.name if candidate is not None else recorded.model or "(unknown)"
+        ran_tier = int(candidate.tier) if candidate is not None else _UNKNOWN_TIER
+        served, role, verdict, spent = candidate, step.role, Verdicts.SAME, None
+        tally.counts[priced.source] += 1
+        if record is not None and record.served is not None:
+            served = record.served
+            role = role if role != "unknown" else record.features.role.role
+            known = self._known(recorded, served.name) if recorded.alternatives else None
+            verdict = judge(recorded, priced, served, known)
+            spent = spend(record, priced, caches, now)
+            tally.counts[verdict] += 1
+            if record.notes:
+                tally.notes.update(note.partition(":")[0] for note in record.notes)
+        chosen = served.name if served is not None else ran
+        chosen_tier = int(served.tier) if served is not None else ran_tier
+        day = int(recorded.started_at // _SECONDS_PER_DAY) if recorded.started_at > 0.0 else -1
+        cell: Cell = (role, ran, chosen, day)
+        if cell not in tally.cells:
+            tally.tiers[ran], tally.tiers[chosen] = ran_tier, chosen_tier
+        flags = (
+            live.count > 0,
+            live.last_recorded not in ("", ran),
+            live.last_policy not in ("", chosen),
+        )
+        row = figures(recorded, tokens_of(recorded) or step.tokens, priced, spent, verdict, flags)
+        tally.add(cell, live.row, live.count, (ran_tier, chosen_tier), row)
+
+    def _leave_out(self, recorded: RecordedStep, tokens: TokenCounts | None, reason: str) -> None:
+        sizes = (0, 0) if tokens is None or reason == ABSURD else (tokens.input, tokens.output)
+        cost = 0 if reason == ABSURD else recorded.cost_nusd or 0
+        self.tally.leave_out(recorded.model or "(unknown)", reason, (*sizes, cost))
+
+
+def _lineage(live: _Live, step: Step) -> dict[str, CacheEntry]:
+    """Return the recorded and frontier-only plans' caches for the step's prompt head.
+
+    The same rules as ``trajectory.caches_for`` and ``advance`` apply to the policy's plan: a bounded number of heads,
+    and a prompt shorter than a cached prefix was rewritten, so that its caches are cold.
+    """
+    lineages = live.lineages
+    lineage = lineages.pop(step.prefix_hash, None)
+    if lineage is None:
+        lineage = {}
+        if len(lineages) >= KEPT_LINEAGES:
+            del lineages[next(iter(lineages))]
+    else:
+        longest = step.tokens.input * SHRINK_TOLERANCE
+        for name in [name for name, entry in lineage.items() if entry.tokens > longest]:
+            del lineage[name]
+    lineages[step.prefix_hash] = lineage
+    return lineage
+
+
+def _warm(lineage: dict[str, CacheEntry], name: str, candidate: Candidate, step: Step, now: float) -> None:
+    entry = bill.cache_after(candidate, step.tokens, lineage.get(name), now)
+    if entry is None:
+        lineage.pop(name, None)
+    else:
+        lineage[name] = entry
