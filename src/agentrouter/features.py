@@ -297,6 +297,8 @@ def _lasting_tools(step: Step) -> bool:
     if not step.tools:
         return False
     names = "_" + "_".join([tool.name for tool in step.tools]).lower().replace("-", "_") + "_"
+    # Agents' own messages to each other (Qwen Code, Claude Code) leave nothing behind.
+    names = names.replace("_send_message_", "_")
     return any(word in names for word in _LASTING)
 
 

@@ -7,359 +7,86 @@ from __future__ import annotations
 
 from agentrouter.types import CallKind, Step
 
-ROLES: dict[str, frozenset[str]] = {
-    "plan": frozenset(
-        {
-            "planner",
-            "planning",
-            "orchestrator",
-            "orchestrate",
-            "supervisor",
-            "coordinator",
-            "decompose",
-            "architect",
-            "lead",
-            "director",
-        }
+_ALIASES: dict[str, str] = {
+    "plan": "planner planning orchestrator orchestrate supervisor coordinator decompose architect lead director",
+    "reason": "reasoner reasoning think thinker solver solve analyst analyse analyze analysis math debug diagnose",
+    "retrieve": (
+        "retriever retrieval search searcher research researcher browse browser lookup explore explorer read reader rag"
     ),
-    "reason": frozenset(
-        {
-            "reasoner",
-            "reasoning",
-            "think",
-            "thinker",
-            "solver",
-            "solve",
-            "analyst",
-            "analyse",
-            "analyze",
-            "analysis",
-            "math",
-            "debug",
-            "diagnose",
-        }
+    "tool_call": "tool tools tool_use tool_caller tool_calling function_call function function_calling api_call",
+    "edit": (
+        "editor code coder coding developer programmer engineer write writer draft refactor implement implementer "
+        "fix generate generator author"
     ),
-    "retrieve": frozenset(
-        {
-            "retriever",
-            "retrieval",
-            "search",
-            "searcher",
-            "research",
-            "researcher",
-            "browse",
-            "browser",
-            "lookup",
-            "explore",
-            "explorer",
-            "read",
-            "reader",
-            "rag",
-        }
+    "execute": (
+        "executor execution worker actor act action run runner operator shell terminal computer_terminal agent "
+        "subagent sub_agent"
     ),
-    "tool_call": frozenset(
-        {
-            "tool",
-            "tools",
-            "tool_use",
-            "tool_caller",
-            "tool_calling",
-            "function_call",
-            "function",
-            "function_calling",
-            "api_call",
-        }
+    "summarise": "summarize summary summariser summarizer summarization compact compaction condense compress",
+    "format": (
+        "formatter formatting extract extractor extraction convert structured translate translator classify "
+        "classifier classification route label"
     ),
-    "edit": frozenset(
-        {
-            "editor",
-            "code",
-            "coder",
-            "coding",
-            "developer",
-            "programmer",
-            "engineer",
-            "write",
-            "writer",
-            "draft",
-            "refactor",
-            "implement",
-            "implementer",
-            "fix",
-            "generate",
-            "generator",
-            "author",
-        }
+    "verify": (
+        "verifier verification critic critique review reviewer check checker judge evaluator evaluate validator "
+        "validate test tester grade grader guardrail"
     ),
-    "execute": frozenset(
-        {
-            "executor",
-            "execution",
-            "worker",
-            "actor",
-            "act",
-            "action",
-            "run",
-            "runner",
-            "operator",
-            "shell",
-            "terminal",
-            "computer_terminal",
-            "agent",
-            "subagent",
-            "sub_agent",
-        }
-    ),
-    "summarise": frozenset(
-        {
-            "summarize",
-            "summary",
-            "summariser",
-            "summarizer",
-            "summarization",
-            "summarisation",
-            "compact",
-            "compaction",
-            "condense",
-            "compress",
-        }
-    ),
-    "format": frozenset(
-        {
-            "formatter",
-            "formatting",
-            "extract",
-            "extractor",
-            "extraction",
-            "convert",
-            "structured",
-            "translate",
-            "translator",
-            "classify",
-            "classifier",
-            "classification",
-            "route",
-            "label",
-        }
-    ),
-    "verify": frozenset(
-        {
-            "verifier",
-            "verification",
-            "critic",
-            "critique",
-            "review",
-            "reviewer",
-            "check",
-            "checker",
-            "judge",
-            "evaluator",
-            "evaluate",
-            "validator",
-            "validate",
-            "test",
-            "tester",
-            "grade",
-            "grader",
-            "guardrail",
-        }
-    ),
-    "chat": frozenset(
-        {
-            "assistant",
-            "conversation",
-            "conversational",
-            "dialog",
-            "dialogue",
-            "respond",
-            "responder",
-            "answer",
-            "answerer",
-            "support",
-            "talk",
-        }
-    ),
-    "title": frozenset({"titles", "naming", "namer", "headline"}),
-    "probe": frozenset({"ping", "health", "warmup", "warm_up", "quota"}),
-    "unknown": frozenset({"", "none", "null", "other", "default", "step", "main", "llm", "model"}),
+    "chat": "assistant conversation conversational dialog dialogue respond responder answer answerer support talk",
+    "title": "titles naming namer headline",
+    "probe": "ping health warmup warm_up quota",
+    "unknown": "none null other default step main llm model",
 }
+
+ROLES: dict[str, frozenset[str]] = {role: frozenset(words.split()) for role, words in _ALIASES.items()}
 """Canonical role -> its aliases (lower case, words joined by ``_``)."""
 
 _CANONICAL = {alias: role for role, aliases in ROLES.items() for alias in (role, *aliases)}
 
-VERBS: dict[str, str] = {
-    **dict.fromkeys(
-        (
-            "plan",
-            "design",
-            "decompose",
-            "outline",
-            "organize",
-            "organise",
-            "strategize",
-            "schedule",
-            "prioritize",
-            "prioritise",
-        ),
-        "plan",
+_VERBS: dict[str, str] = {
+    "plan": "plan design decompose outline organize organise strategize schedule prioritize prioritise",
+    "reason": (
+        "explain why prove solve calculate compute analyze analyse compare debug diagnose investigate derive "
+        "determine decide reason think"
     ),
-    **dict.fromkeys(
-        (
-            "explain",
-            "why",
-            "prove",
-            "solve",
-            "calculate",
-            "compute",
-            "analyze",
-            "analyse",
-            "compare",
-            "debug",
-            "diagnose",
-            "investigate",
-            "derive",
-            "determine",
-            "decide",
-            "reason",
-            "think",
-        ),
-        "reason",
+    "retrieve": "find search look list show read fetch get locate browse retrieve grep open explore research lookup",
+    "tool_call": "call invoke book cancel send transfer refund",
+    "edit": (
+        "fix implement write edit refactor add create change update modify rename remove delete build replace "
+        "insert port migrate code generate develop complete"
     ),
-    **dict.fromkeys(
-        (
-            "find",
-            "search",
-            "look",
-            "list",
-            "show",
-            "read",
-            "fetch",
-            "get",
-            "locate",
-            "browse",
-            "retrieve",
-            "grep",
-            "open",
-            "explore",
-            "research",
-            "lookup",
-        ),
-        "retrieve",
-    ),
-    **dict.fromkeys(("call", "invoke", "book", "cancel", "send", "order", "transfer", "refund"), "tool_call"),
-    **dict.fromkeys(
-        (
-            "fix",
-            "implement",
-            "write",
-            "edit",
-            "refactor",
-            "add",
-            "create",
-            "change",
-            "update",
-            "modify",
-            "rename",
-            "remove",
-            "delete",
-            "build",
-            "replace",
-            "insert",
-            "port",
-            "migrate",
-            "code",
-            "generate",
-            "develop",
-            "complete",
-        ),
-        "edit",
-    ),
-    **dict.fromkeys(
-        ("run", "execute", "install", "deploy", "start", "restart", "launch", "compile", "commit", "push"), "execute"
-    ),
-    **dict.fromkeys(("summarize", "summarise", "condense", "recap", "shorten", "compact", "tldr"), "summarise"),
-    **dict.fromkeys(
-        (
-            "format",
-            "convert",
-            "extract",
-            "translate",
-            "classify",
-            "label",
-            "rewrite",
-            "reformat",
-            "sort",
-            "parse",
-            "transcribe",
-            "rephrase",
-        ),
-        "format",
-    ),
-    **dict.fromkeys(
-        (
-            "verify",
-            "check",
-            "review",
-            "test",
-            "validate",
-            "evaluate",
-            "judge",
-            "critique",
-            "grade",
-            "assess",
-            "confirm",
-            "rate",
-        ),
-        "verify",
-    ),
+    "execute": "run execute install deploy start restart launch compile commit push",
+    "summarise": "summarize summarise condense recap shorten compact tldr",
+    "format": "format convert extract translate classify label rewrite reformat sort parse transcribe rephrase",
+    "verify": "verify check review test validate evaluate judge critique grade assess confirm rate",
 }
+
+VERBS: dict[str, str] = {verb: role for role, words in _VERBS.items() for verb in words.split()}
 """Verb of an instruction -> the canonical role of a step that carries it out."""
 
 _VERB_CHARS = 320
 _VERB_WORDS = 40
 _PUNCTUATION = ".,:;!?\"'`()[]{}<>*#-"
 
-_TOOL_WORDS: tuple[tuple[str, str], ...] = (
-    ("todo", "plan"),
-    ("plan", "plan"),
-    ("task", "plan"),
-    ("agent", "plan"),
-    ("transfer_to", "plan"),
-    ("edit", "edit"),
-    ("write", "edit"),
-    ("replace", "edit"),
-    ("patch", "edit"),
-    ("create", "edit"),
-    ("search", "retrieve"),
-    ("grep", "retrieve"),
-    ("glob", "retrieve"),
-    ("read", "retrieve"),
-    ("fetch", "retrieve"),
-    ("list", "retrieve"),
-    ("view", "retrieve"),
-    ("find", "retrieve"),
-    ("lookup", "retrieve"),
-    ("get_", "retrieve"),
-    ("browse", "retrieve"),
-    ("retrieve", "retrieve"),
-    ("bash", "execute"),
-    ("shell", "execute"),
-    ("exec", "execute"),
-    ("run", "execute"),
-    ("terminal", "execute"),
-    ("python", "execute"),
-    ("command", "execute"),
-    ("test", "verify"),
-    ("final", "format"),
-)
+_TOOLS: dict[str, str] = {
+    "plan": "todo plan task agent transfer_to",
+    "edit": "edit write replace patch create",
+    "retrieve": "search grep glob read fetch list view find lookup get_ browse retrieve",
+    "execute": "bash shell exec run terminal python command",
+    "verify": "test",
+    "format": "final",
+}
+_TOOL_WORDS = tuple((word, role) for role, words in _TOOLS.items() for word in words.split())
+"""Part of a tool's name -> the role of a step that calls it; the first match counts."""
 
 
 def canonical_role(name: str) -> str:
     """Return the canonical role a name stands for, or ``""`` where it is the user's own word."""
+    if not name:
+        return "unknown"
     found = _CANONICAL.get(name)
     if found is not None:
         return found
-    return _CANONICAL.get(name.strip().lower().replace("-", "_").replace(" ", "_"), "")
+    return _CANONICAL.get("_".join(name.lower().replace("-", " ").split()), "")
 
 
 def verb_role(instruction: str) -> str:
