@@ -11,12 +11,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from agentrouter import bill, verifiers
-from agentrouter.errors import ConfigError, FailureKind, InputError
+from agentrouter.errors import FailureKind, InputError, LedgerError
 from agentrouter.flow import Flow, route_flow
 from agentrouter.ledger import Ledger, NullLedger
 from agentrouter.policies import Policy, build
@@ -28,6 +28,8 @@ from agentrouter.verifiers import Verifier
 from agentrouter.wire import step_from_messages
 
 log = logging.getLogger("agentrouter")
+
+T = TypeVar("T")
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +50,8 @@ class Router:
         ledger: where finished steps are booked.
         clock: seconds since the epoch; a fake one makes runs repeatable.
 
-    Use as ``async with Router(...) as router`` or call ``close``. One router serves one event loop.
+    Use as ``async with Router(...) as router`` and ``await router.run(step)``; without an event loop as
+    ``with Router(...) as router`` and ``router.run_sync(step)``. One router serves one event loop.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Router:
         self.ledger_failures = 0
         """How many steps could not be booked."""
         self._providers = dict(providers or {})
+        self._callable_world = _without_providerless(world, self._providers)
         self._ledger = ledger if ledger is not None else NullLedger()
         self._clock = clock
         self._free = tuple(verifiers.load(name) for name in verifiers.FREE)
@@ -76,6 +80,12 @@ class Router:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_sync()
 
     def step(
         self,
@@ -141,11 +151,12 @@ class Router:
             budget_nusd: what may be spent on this step at most.
 
         Raises:
-            NoCandidateError: the hard rules leave no candidate; nothing was called and nothing is booked.
-            ConfigError: the chosen candidate's provider is not configured.
+            NoCandidateError: the hard rules leave no candidate, or none whose provider is configured; nothing was
+                called and nothing is booked.
         """
         now = self._clock()
-        context = prepare(step, self.sessions.state(step.trajectory_id), self.world, now, budget_nusd=budget_nusd)
+        state = self.sessions.state(step.trajectory_id)
+        context = prepare(step, state, self._callable_world, now, budget_nusd=budget_nusd)
         flow = route_flow(self.policy, step, context, self.world.settings)
         call = next(flow)
         while True:
@@ -172,14 +183,14 @@ class Router:
         for provider in self._providers.values():
             await provider.close()
         self._ledger.close()
+
+    def close_sync(self) -> None:
+        """As ``close``, for code without an event loop."""
+        self._door.run(self.close())
         self._door.stop()
 
     async def _perform(self, call: Call, checks: Sequence[Verifier]) -> Outcome:
-        provider = self._providers.get(call.candidate.provider)
-        if provider is None:
-            known = ", ".join(sorted(self._providers)) or "none"
-            raise ConfigError(f"provider {call.candidate.provider!r} is not configured; configured providers: {known}")
-        outcome = await provider.send(call)
+        outcome = await self._providers[call.candidate.provider].send(call)
         if outcome.status is not Status.OK:
             return outcome
         chosen = [verifiers.load(name) for name in call.verify] if call.verify else list(self._free)
@@ -193,7 +204,7 @@ class Router:
     def _checked(self, verifier: Verifier, step: Step, reply: Reply) -> Verdict:
         try:
             verdict = verifier.check(step, reply)
-        except Exception as error:  # noqa: BLE001 - listed in tests/test_architecture.py: a broken check must not break a step
+        except Exception as error:  # noqa: BLE001 - named in test_architecture: a broken verifier must not break a step
             return verifiers.broken(verifier.name, f"{type(error).__name__}: {error}")
         if not math.isfinite(verdict.p_good):
             return verifiers.broken(verifier.name, f"gave P(good) = {verdict.p_good}")
@@ -203,9 +214,21 @@ class Router:
         self.sessions.finish(record, now)
         try:
             self._ledger.append(record)
-        except Exception as error:  # noqa: BLE001 - listed in tests/test_architecture.py: a ledger failure must not break a step
+        except LedgerError as error:
+            # A step is not broken by its bookkeeping, but it is not silent either.
             self.ledger_failures += 1
-            log.error("step %s was not booked: %s: %s", record.step.id, type(error).__name__, error)
+            log.error("step %s was not booked: %s", record.step.id, error)
+
+
+def _without_providerless(world: World, providers: Mapping[str, Provider]) -> World:
+    """Bar candidates that nobody could call, so that neither a policy nor a fallback runs into one."""
+    known = ", ".join(sorted(providers)) or "none"
+    missing = {
+        candidate.name: f"provider {candidate.provider!r} is not configured (configured: {known})"
+        for candidate in world.catalog.candidates
+        if candidate.provider not in providers
+    }
+    return msgspec.structs.replace(world, unhealthy={**world.unhealthy, **missing}) if missing else world
 
 
 def _finish(flow: Flow, outcome: Outcome) -> StepRecord:
@@ -227,7 +250,7 @@ class _SyncDoor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
-    def run(self, coroutine: Coroutine[Any, Any, StepRecord]) -> StepRecord:
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
