@@ -43,9 +43,12 @@ _KEYS = "|".join(
         r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}",  # JSON Web Tokens: three parts signed, five encrypted
     )
 )
-_HEADERS = r"(?:proxy-)?authorization|(?:x-)?api-key|x-goog-api-key|x-amz-security-token|(?:set-)?cookie"
+_HEADERS = r"(?:proxy-)?authorization|(?:x-)?api-key|x-goog-api-key|x-amz-security-token"
+_SCHEMES = r"bearer|basic|token|digest|aws4-hmac-sha256"
 _QUOTE = r"(?:\\*[\"'])?"
-_SCHEME = r"(?:(?:bearer|basic|token|digest|aws4-hmac-sha256)\s{1,4})?"
+# Between a header's name and value: a colon, or in the repr() of pairs a comma between quotes.
+_COLON = rf"(?:{_QUOTE}\s{{0,4}}:\s{{0,4}}b?{_QUOTE}|[\"']\s{{0,4}},\s{{0,4}}b?[\"'])"
+_COOKIE = r"[\w.-]{1,100}=[^\s;\"'\\]*"
 
 # Order matters: whole blocks first, then places that hold credentials, then shapes of keys.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -60,11 +63,13 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # Header with a value, also as JSON or repr() of a dict or of pairs: "authorization": "Bearer ...".
     (
         re.compile(
-            rf"(?i)\b({_HEADERS})({_QUOTE}\s{{0,4}}[:,]\s{{0,4}}b?{_QUOTE}{_SCHEME})([^\s\"'\\,{{}}\[\]()]{{6,}})"
+            rf"(?i)\b((?:{_HEADERS}){_COLON}(?:(?:{_SCHEMES})\s{{1,4}})?)"
+            rf"(?!(?:{_SCHEMES})\s)[^\s\"'\\,{{}}\[\]()]{{6,}}"
         ),
-        rf"\1\2{MARK}",
+        rf"\1{MARK}",
     ),
-    (re.compile(r"(?i)\b(bearer\s{1,4})(?=[\w.~+/=-]{0,200}[0-9._~+/=]|[\w-]{20})[\w.~+/=-]{8,}"), rf"\1{MARK}"),
+    (re.compile(rf"(?i)\b((?:set-)?cookie{_COLON}){_COOKIE}(?:;\s?{_COOKIE})*"), rf"\1{MARK}"),
+    (re.compile(r"(?i)\b(bearer\s{1,4})(?=[\w.~+/=-]{0,200}[0-9_~+/=]|[\w-]{20})[\w.~+/=-]{8,}"), rf"\1{MARK}"),
     # Settings and query parameters named after a secret: OPENAI_API_KEY=..., "password": "...", ?access_token=...
     (
         re.compile(

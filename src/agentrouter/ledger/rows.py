@@ -122,7 +122,7 @@ def _step_row(record: StepRecord, texts: dict[bytes, str], *, program: str, cont
         "model": storable(served.name) if served else "",
         "provider": storable(served.provider) if served else "",
         "policy": storable(next((made.policy for made in record.decisions if made.policy), "")),
-        "reason": _reason(record),
+        "reason": reason_of(record),
         "program": program,
         "started_at": _finite(record.started_at),
         "day": _day(record.started_at),
@@ -261,7 +261,8 @@ def _keep(value: msgspec.Struct, texts: dict[bytes, str]) -> bytes:
     return name
 
 
-def _reason(record: StepRecord) -> str:
+def reason_of(record: StepRecord) -> str:
+    """Return why the served candidate was chosen (the last decision's reason where none was served)."""
     name = record.served.name if record.served else None
     for made in reversed(record.decisions):
         if made.action == name:
