@@ -51,7 +51,7 @@ def price_usage(usage: Usage, price: Price, *, batch: bool = False) -> Cost:
             _check_usage(usage)
     except TypeError:
         _check_usage(usage)
-    if price.bands or batch:
+    if batch or (price.bands and usage.input_total > price.bands[0].above_input_tokens):
         return _priced_by_band(usage, price, price.batch_percent if batch else _LIST_PERCENT)
     written = write * price.cache_write
     if long_write:
