@@ -34,10 +34,10 @@ HEAD_CHARS = 1_200
 """Characters kept from the start of the newest instruction, and of the newest observation."""
 TAIL_CHARS = 800
 """Characters kept from the end of each."""
-RECENT_TIERS = 8
-SAMPLED_MESSAGES = 8
+RECENT_TIERS = 4
+SAMPLED_MESSAGES = 6
 """Code and data shares are measured on the newest messages, at most this many."""
-CHECKED_RESULTS = 32
+CHECKED_RESULTS = 8
 """Tool results without an error flag are searched for failure texts only among this many newest ones."""
 QUESTION_CHARS = 240
 
@@ -258,7 +258,7 @@ def _state(step: Step, scan: _Scan, history: History) -> StateFeatures:
     foreign = 0.0
     trailing = 0
     if recent:
-        tiers = tuple([int(past.tier) for past in recent[-RECENT_TIERS:]])
+        tiers = tuple([past.tier for past in recent[-RECENT_TIERS:]])
         written = sum(history.output_tokens)
         if written:
             foreign = 1.0 - history.output_tokens[tiers[-1]] / written

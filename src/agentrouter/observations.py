@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-HEAD_CHARS = 300
-TAIL_CHARS = 400
+HEAD_CHARS = 200
+TAIL_CHARS = 300
+_OPENING_CHARS = 40
 
 _OBSERVATION_HEADS = (
     "Observation:",
@@ -42,18 +43,16 @@ _FAILED_HEADS = (
     "sh: ",
 )
 _FAILED_MARKS = (
-    "traceback (most recent call last)",
-    "command not found",
-    "no such file or directory",
-    "syntaxerror:",
-    "modulenotfounderror",
-    "assertionerror",
-    "permission denied",
-    "segmentation fault",
-    "panicked at",
-    "<tool_use_error>",
+    "raceback (most recent call last)",
+    "ommand not found",
+    "o such file or directory",
+    "ermission denied",
+    "egmentation fault",
+    "anicked at",
+    "AssertionError",
 )
-_EXIT_CODE = re.compile(r"(?:exit(?:ed)?(?: with)?(?: code| status)|return ?code)[\"':=> ]{0,4}(-?\d{1,5})\b")
+"""Anywhere in the window; first letters are left off because they come in either case."""
+_EXIT_CODE = re.compile(r"(?:xit(?:ed)?(?: with)?(?: (?i:code|status))|eturn ?code)[\"':=> ]{0,4}(-?\d{1,5})\b")
 _NO_ERROR = ("error: (none)", "error: none", "errors: 0", "error: 0")
 
 
@@ -67,17 +66,15 @@ def looks_failed(text: str) -> bool:
     """Whether a tool's answer reports a failure: an error at its head, a traceback, a non-zero exit code."""
     if not text:
         return False
-    if len(text) <= HEAD_CHARS + TAIL_CHARS:
-        window = text.lower()
-    else:
-        window = f"{text[:HEAD_CHARS]}\n{text[-TAIL_CHARS:]}".lower()
-    head = window.lstrip()
+    window = text if len(text) <= HEAD_CHARS + TAIL_CHARS else f"{text[:HEAD_CHARS]}\n{text[-TAIL_CHARS:]}"
+    head = window[:_OPENING_CHARS].lstrip().lower()
     if head.startswith("observation:"):
         head = head[12:].lstrip()
     if head.startswith(_FAILED_HEADS) and not head.startswith(_NO_ERROR):
         return True
-    if any(mark in window for mark in _FAILED_MARKS):
-        return True
-    if "exit" not in window and "return" not in window:
+    for mark in _FAILED_MARKS:
+        if mark in window:
+            return True
+    if not ("xit " in window or "xited " in window or "eturncode" in window or "eturn code" in window):
         return False
     return any(code.strip("-0") for code in _EXIT_CODE.findall(window))

@@ -65,6 +65,7 @@ VERBS: dict[str, str] = {verb: role for role, words in _VERBS.items() for verb i
 
 _VERB_CHARS = 320
 _VERB_WORDS = 40
+_KINDS = {CallKind.TITLE: "title", CallKind.PROBE: "probe", CallKind.COMPACTION: "summarise"}
 _PUNCTUATION = ".,:;!?\"'`()[]{}<>*#-"
 
 _TOOLS: dict[str, str] = {
@@ -117,12 +118,9 @@ def role_from(step: Step, verb: str, last_call: str, *, is_tool_result: bool, la
         is_tool_result: whether the newest message is a tool's answer.
         last_is_error: whether the newest observation reports a failure.
     """
-    if step.kind is CallKind.TITLE:
-        return "title"
-    if step.kind is CallKind.PROBE:
-        return "probe"
-    if step.kind is CallKind.COMPACTION:
-        return "summarise"
+    by_kind = _KINDS.get(step.kind)
+    if by_kind is not None:
+        return by_kind
     form = step.output.form
     if form == "tool":
         return "format" if _only_answers(step) else "tool_call"

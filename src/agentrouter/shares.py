@@ -1,20 +1,31 @@
 """How much of the newest text is code, and how much is data (tables, JSON, logs of numbers).
 
-Law: pure. A window of each message is read (its last ``WINDOW_CHARS`` characters); a window's share rises linearly with
-the density of the characters that mark code or data, from what prose has to what code or data has.
+Law: pure. A window of each message is read (its last ``WINDOW_CHARS`` characters). The shares rise linearly with the
+density of the characters that mark code or data, from what prose has to what code or data has.
 """
 
 from __future__ import annotations
 
 from agentrouter.types import Message
 
-WINDOW_CHARS = 512
+WINDOW_CHARS = 400
 
-_CODE = b"{}()[];=<>_/\\|&*+#@$`"
-_DATA = b'0123456789",:|\t'
 _CODE_LOW, _CODE_HIGH = 0.03, 0.12
-"""Density of ``_CODE`` characters in prose and in code."""
+"""Density of code characters in prose and in code."""
 _DATA_LOW, _DATA_HIGH = 0.06, 0.30
+
+
+def _classes() -> bytes:
+    """Return the table that maps each byte to ``c`` (marks code), ``d`` (marks data) or a blank."""
+    table = bytearray(b" " * 256)
+    for byte in b"{}()[];=<>_/\\&*+#@$`":
+        table[byte] = ord("c")
+    for byte in b'0123456789",:|\t':
+        table[byte] = ord("d")
+    return bytes(table)
+
+
+_CLASSES = _classes()
 
 
 def shares(messages: tuple[Message, ...]) -> tuple[float, float]:
@@ -22,19 +33,16 @@ def shares(messages: tuple[Message, ...]) -> tuple[float, float]:
 
     System messages are left out: they say what the agent is, not what it works on.
     """
-    total = code = data = 0.0
-    for message in messages:
-        if not message.text or message.role in ("system", "developer"):
-            continue
-        window = message.text[-WINDOW_CHARS:].encode("utf-8", "surrogatepass")
-        size = len(window)
-        total += size
-        code += size * _ramp((size - len(window.translate(None, _CODE))) / size, _CODE_LOW, _CODE_HIGH)
-        data += size * _ramp((size - len(window.translate(None, _DATA))) / size, _DATA_LOW, _DATA_HIGH)
-    if not total:
+    sample = "".join([m.text[-WINDOW_CHARS:] for m in messages if m.role != "system" and m.role != "developer"])
+    if not sample:
         return 0.0, 0.0
-    return round(code / total, 3), round(data / total, 3)
+    marks = sample.encode("utf-8", "surrogatepass").translate(_CLASSES)
+    size = len(marks)
+    return (
+        _ramp(marks.count(b"c") / size, _CODE_LOW, _CODE_HIGH),
+        _ramp(marks.count(b"d") / size, _DATA_LOW, _DATA_HIGH),
+    )
 
 
 def _ramp(density: float, low: float, high: float) -> float:
-    return min(1.0, max(0.0, (density - low) / (high - low)))
+    return round(min(1.0, max(0.0, (density - low) / (high - low))), 3)

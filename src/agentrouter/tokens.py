@@ -27,7 +27,12 @@ def estimate_tokens(text: str) -> int:
 
 def message_tokens(message: Message) -> int:
     """Return the estimated tokens of one message, with attachments and reasoning."""
-    size = MESSAGE_TOKENS + estimate_tokens(message.text) + message.reasoning_chars // BYTES_PER_TOKEN
+    text = message.text
+    size = MESSAGE_TOKENS
+    if text:
+        size += (len(text) + 3) >> 2 if text.isascii() else estimate_tokens(text)
+    if message.reasoning_chars:
+        size += message.reasoning_chars // BYTES_PER_TOKEN
     for call in message.tool_calls:
         size += MESSAGE_TOKENS + estimate_tokens(call.name) + estimate_tokens(call.arguments)
     if message.images or message.files:
@@ -44,6 +49,20 @@ def tool_tokens(tools: tuple[Tool, ...]) -> int:
     return size
 
 
+def prompt_sizes(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> tuple[int, int]:
+    """Return the estimated tokens of the whole prompt, and of its part up to the last message with a cache breakpoint.
+
+    The second is 0 where no message has one.
+    """
+    size = tool_tokens(tools)
+    marked = 0
+    for message in messages:
+        size += message_tokens(message)
+        if message.cache_breakpoint:
+            marked = size
+    return size, marked
+
+
 def prompt_tokens(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> int:
     """Return the estimated tokens of the whole prompt."""
-    return tool_tokens(tools) + sum(map(message_tokens, messages))
+    return prompt_sizes(messages, tools)[0]

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from agentrouter.errors import InputError
-from agentrouter.tokens import prompt_tokens, tool_tokens
+from agentrouter.tokens import prompt_sizes, tool_tokens
 from agentrouter.types import Message, Tool, ToolCall
 from agentrouter.wire.json_text import decode_with, text_of
 from agentrouter.wire.prompt import (
@@ -25,7 +25,6 @@ from agentrouter.wire.prompt import (
     bounded_limit,
     check_counts,
     contract,
-    tokens_to_breakpoint,
 )
 
 _ROLES = frozenset({"user", "assistant", "system", "developer"})
@@ -103,6 +102,7 @@ def read(body: bytes) -> Prompt:
     limit = bounded_limit(request.max_tokens, "max_tokens")
     tools = _tools(request.tools)
     messages = tuple(_messages(request))
+    size, marked = prompt_sizes(messages, tools)
     form, field = request.output_format, "output_format"
     if request.output_config is not None and request.output_config.format is not None:
         form, field = request.output_config.format, "output_config.format"
@@ -111,18 +111,17 @@ def read(body: bytes) -> Prompt:
         messages=messages,
         tools=tools,
         output=contract(form, field, request.tool_choice, tools, limit),
-        input_tokens=prompt_tokens(messages, tools),
-        cacheable=_cacheable(request, messages, tools),
+        input_tokens=size,
+        cacheable=_cacheable(request, marked, tools),
         hints=Hints(user_id=(request.metadata.user_id or "") if request.metadata is not None else ""),
         replayable=not request.mcp_servers and not any(tool.kind.startswith(_SERVER_SIDE) for tool in tools),
     )
 
 
-def _cacheable(request: _Body, messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> int:
+def _cacheable(request: _Body, marked: int, tools: tuple[Tool, ...]) -> int:
     """Return the tokens up to the last breakpoint; nothing is cached without one, all of it with the automatic one."""
     if request.cache_control is not None:
         return -1
-    marked = tokens_to_breakpoint(messages, tools)
     if not marked and request.tools and any(tool.cache_control is not None for tool in request.tools):
         return tool_tokens(tools)
     return marked

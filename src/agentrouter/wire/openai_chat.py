@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from agentrouter.errors import InputError
-from agentrouter.tokens import prompt_tokens
+from agentrouter.tokens import prompt_sizes
 from agentrouter.types import Message, Tool, ToolCall
 from agentrouter.wire.json_text import decode_with, text_of
 from agentrouter.wire.prompt import (
@@ -22,7 +22,6 @@ from agentrouter.wire.prompt import (
     bounded_limit,
     check_counts,
     contract,
-    tokens_to_breakpoint,
 )
 
 _ROLES = {
@@ -120,13 +119,13 @@ def read(body: bytes) -> Prompt:
     limit = limit or bounded_limit(request.max_tokens, "max_tokens")
     tools = _tools(request.tools)
     messages = _messages(request.messages, "")
-    marked = tokens_to_breakpoint(messages, tools)
+    size, marked = prompt_sizes(messages, tools)
     return Prompt(
         model=request.model,
         messages=messages,
         tools=tools,
         output=contract(request.response_format, "response_format", request.tool_choice, tools, limit),
-        input_tokens=prompt_tokens(messages, tools),
+        input_tokens=size,
         cacheable=marked or -1,
         hints=Hints(cache_key=request.prompt_cache_key or "", user=request.user or "", metadata=request.metadata or {}),
     )
@@ -180,6 +179,8 @@ def _messages(listed: list[_Message], speaker_role: str) -> tuple[Message, ...]:
 
 def _message(item: _Message, role: str, i: int) -> Message:
     content = item.content
+    if role == "user" and isinstance(content, str) and not item.tool_calls:
+        return Message(role=role, text=content)
     calls = _calls(item, i) if item.tool_calls or item.function_call is not None else ()
     reasoning = len(item.reasoning_content) if item.reasoning_content else 0
     if isinstance(content, list):

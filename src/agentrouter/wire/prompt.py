@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from agentrouter.errors import InputError
-from agentrouter.tokens import prompt_tokens
 from agentrouter.types import Message, OutputContract, Tool
 from agentrouter.wire.json_text import text_of
 
@@ -156,15 +155,3 @@ def _forced_tool(choice: str | ToolChoice | None) -> tuple[str, bool]:
 def bad_role(role: str, field: str) -> InputError:
     """Return the error for a message role that is none of the known ones."""
     return InputError(f"unknown role {role[:40]!r}: expected one of {ROLES_EXPECTED}", field=field)
-
-
-def tokens_to_breakpoint(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> int:
-    """Return the estimated tokens up to the last message with a cache breakpoint; 0 where there is none."""
-    last = -1
-    for i in range(len(messages) - 1, -1, -1):
-        if messages[i].cache_breakpoint:
-            last = i
-            break
-    if last < 0:
-        return 0
-    return prompt_tokens(messages[: last + 1], tools)
