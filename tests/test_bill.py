@@ -99,7 +99,8 @@ class TestPriceUsage:
     @pytest.mark.parametrize("line", ["fresh_input", "cache_read", "cache_write", "output"])
     def test_a_line_is_rounded_half_to_even(self, line: str, pico: int, nano: int) -> None:
         price = Price(input=pico, output=pico, cache_read=pico, cache_write=pico)
-        assert getattr(bill.price_usage(Usage(**{line: 1}), price), line) == nano
+        usage = msgspec.structs.replace(Usage(), **{line: 1})
+        assert getattr(bill.price_usage(usage, price), line) == nano
 
     def test_batch_is_rounded_once_and_half_to_even(self) -> None:
         price = Price(input=1_001, output=3_000, cache_read=0, cache_write=0, batch_percent=50)

@@ -157,7 +157,7 @@ class TestSpecialCases:
         assert refused.value.field == "promptTokenCount"
 
 
-NONSENSE = (-1, 10**12 + 1, 1.0, 1.5, float("nan"), float("inf"), True, "12", [3], {})
+NONSENSE: tuple[Any, ...] = (-1, 10**12 + 1, 1.0, 1.5, float("nan"), float("inf"), True, "12", [3], {})
 
 
 class TestRefusals:
