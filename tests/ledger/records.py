@@ -211,3 +211,16 @@ def without_content(full: StepRecord) -> StepRecord:
         for attempt in full.attempts
     )
     return msgspec.structs.replace(full, step=bare, attempts=attempts)
+
+
+def record_number(prefix: str, number: int) -> StepRecord:
+    """The same record each time for the same prefix and number; every third one has three attempts."""
+    made = step(f"{prefix}-{number}", trajectory=f"t-{prefix}", index=number)
+    if number % 3:
+        return record(made)
+    return msgspec.structs.replace(escalated(), step=made)
+
+
+def attempts_of(number: int) -> int:
+    """How many attempts ``record_number`` gave the step."""
+    return 1 if number % 3 else 3
