@@ -2,6 +2,8 @@
 
 Units: prices in integer micro-dollars per million tokens (the same number as pico-dollars per token), costs in integer
 nano-dollars. Imported through ``agentrouter.types``.
+
+``gc=False``: these hold only numbers, texts and each other, so no cycle can arise, and a replay makes millions of them.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 
-class PriceBand(msgspec.Struct, frozen=True, kw_only=True):
+class PriceBand(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Other prices above a number of input tokens (long-context and graduated price lists)."""
 
     above_input_tokens: int
@@ -22,7 +24,7 @@ class PriceBand(msgspec.Struct, frozen=True, kw_only=True):
     True: only the input tokens above it take the band's input prices ("graduated")."""
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
+class Price(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """List prices of one model, micro-dollars per million tokens (= pico-dollars per token)."""
 
     input: int
@@ -42,7 +44,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     """The model was declared free of charge; without it a price of 0 is refused, never taken silently."""
 
 
-class CacheTerms(msgspec.Struct, frozen=True, kw_only=True):
+class CacheTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a provider's prompt cache behaves for one model."""
 
     enabled: bool = True
@@ -56,7 +58,7 @@ class CacheTerms(msgspec.Struct, frozen=True, kw_only=True):
     """False: writing is free of a premium, uncached tokens cost the plain input price (OpenAI, DeepSeek)."""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one attempt, normalised: the four input and output counts are disjoint and add up."""
 
     fresh_input: int = 0
@@ -74,7 +76,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         return self.fresh_input + self.cache_read + self.cache_write + self.cache_write_1h
 
 
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
+class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Cost of one attempt in nano-dollars, by line; ``total`` is exactly the sum of the lines."""
 
     fresh_input: int = 0
@@ -90,7 +92,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
         return self.fresh_input + self.cache_read + self.cache_write + self.output + self.other
 
 
-class CacheEntry(msgspec.Struct, frozen=True):
+class CacheEntry(msgspec.Struct, frozen=True, gc=False):
     """The prefix one candidate holds in its prompt cache."""
 
     tokens: int

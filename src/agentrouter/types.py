@@ -1,6 +1,8 @@
 """The nouns of AgentRouter as frozen data (docs/glossary.md).
 
-Law: values only. Nothing here reads a file, a clock or a socket, and nothing mutates after construction.
+Law: values only. Nothing here reads a file, a clock or a socket, and nothing mutates after construction. ``gc=False``
+stands where a value can only hold values made before it, so that no cycle can arise: a prompt of 2,000 messages would
+otherwise set off the garbage collector in the middle of a decision.
 Must not import any other module of the package but ``errors`` and ``money``.
 
 Units, everywhere in the package:
@@ -120,7 +122,7 @@ ACCEPT = Accept()
 Action = Candidate | Accept
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A call the model asked for; ``arguments`` is the JSON text exactly as it came."""
 
     id: str
@@ -128,7 +130,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One message of the prompt, normalised over the client dialects."""
 
     role: str
@@ -146,7 +148,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     cache_breakpoint: bool = False
 
 
-class Tool(msgspec.Struct, frozen=True, kw_only=True):
+class Tool(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A tool the model may call."""
 
     name: str
@@ -156,7 +158,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "function"
 
 
-class OutputContract(msgspec.Struct, frozen=True, kw_only=True):
+class OutputContract(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the caller demands of the answer's form."""
 
     form: str = "text"
@@ -169,7 +171,7 @@ class OutputContract(msgspec.Struct, frozen=True, kw_only=True):
     """0: the caller set no limit."""
 
 
-class Pins(msgspec.Struct, frozen=True, kw_only=True):
+class Pins(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Hard constraints that came with the step itself. Never widened."""
 
     model: str = ""
@@ -179,7 +181,7 @@ class Pins(msgspec.Struct, frozen=True, kw_only=True):
     max_cost_nusd: int | None = None
 
 
-class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
+class TokenCounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Sizes of the step as known before the call; ``estimated`` unless a trace or tokenizer gave them."""
 
     input: int = 0
@@ -191,7 +193,7 @@ class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
     estimated: bool = True
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One model call inside an agent's run, as visible before the call."""
 
     id: str
@@ -219,7 +221,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint of the prompt's cacheable head (tools + system); a change means that every cache is cold."""
 
 
-class RoleFeatures(msgspec.Struct, frozen=True, kw_only=True):
+class RoleFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Group 1: role and type of the step."""
 
     role: str
@@ -230,14 +232,14 @@ class RoleFeatures(msgspec.Struct, frozen=True, kw_only=True):
     asks_question: bool
 
 
-class SemanticFeatures(msgspec.Struct, frozen=True, kw_only=True):
+class SemanticFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Group 2: the encoder's input, head and tail of the newest instruction and observation."""
 
     instruction: str
     observation: str
 
 
-class LoadFeatures(msgspec.Struct, frozen=True, kw_only=True):
+class LoadFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Group 3: context load."""
 
     prefix_tokens: int
@@ -251,7 +253,7 @@ class LoadFeatures(msgspec.Struct, frozen=True, kw_only=True):
     n_files: int
 
 
-class StateFeatures(msgspec.Struct, frozen=True, kw_only=True):
+class StateFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Group 4: trajectory state."""
 
     step_index: int
@@ -270,7 +272,7 @@ class StateFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the assistant tokens of the prefix that another tier than the last one wrote."""
 
 
-class DependencyFeatures(msgspec.Struct, frozen=True, kw_only=True):
+class DependencyFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Group 5: dependency and criticality."""
 
     reversible: bool
@@ -280,7 +282,7 @@ class DependencyFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """How much of what follows hangs on this step, 0..1 (a plan 1, a title 0)."""
 
 
-class StepFeatures(msgspec.Struct, frozen=True, kw_only=True):
+class StepFeatures(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The five groups. Every value is computed from what is visible before the call."""
 
     role: RoleFeatures
@@ -299,7 +301,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one verifier said of one attempt."""
 
     verifier: str
@@ -312,7 +314,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The verifier itself broke: noted, and the attempt counts as unverified."""
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a model answered."""
 
     text: str = ""
@@ -323,7 +325,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Log-probability of each output token; empty: not given."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a driver hands back for a ``Call``: the reply, or how it failed; measured, not judged."""
 
     status: Status = Status.OK
@@ -364,7 +366,7 @@ class Reason(StrEnum):
     PLAN = "plan"
 
 
-class Scores(msgspec.Struct, frozen=True, kw_only=True):
+class Scores(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A scorer's answer: P(step handled acceptably) for each tier, minimal first."""
 
     p_ok: tuple[float, float, float, float]
@@ -395,7 +397,7 @@ class AttemptKind(StrEnum):
     FALLBACK = "fallback"
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call the flow asks its driver to make."""
 
     step: Step
@@ -405,7 +407,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     verify: tuple[str, ...] = ()
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call made for a step, with what it cost."""
 
     candidate: Candidate
@@ -415,7 +417,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cost: Cost
 
 
-class PastStep(msgspec.Struct, frozen=True, kw_only=True):
+class PastStep(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What later steps may know of an earlier one."""
 
     index: int
@@ -428,7 +430,7 @@ class PastStep(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
 
 
-class History(msgspec.Struct, frozen=True, kw_only=True):
+class History(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The trajectory so far: running totals and the newest few steps (bounded, so that a step stays O(1))."""
 
     steps: int = 0
@@ -463,14 +465,14 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 HISTORY_KEEP = 16
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+class Budget(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What may still be spent, nano-dollars; None: no limit."""
 
     remaining_nusd: int | None = None
     scope: str = "trajectory"
 
 
-class Exclusion(msgspec.Struct, frozen=True):
+class Exclusion(msgspec.Struct, frozen=True, gc=False):
     """One candidate that is not legal for a step, and why."""
 
     candidate: str
@@ -504,7 +506,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(action for action in self.actions if isinstance(action, Candidate))
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One decision as it was taken, for the ledger and for off-policy evaluation."""
 
     action: str

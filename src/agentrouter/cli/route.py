@@ -78,9 +78,9 @@ def route_line(router: Router, policy: Policy, line: bytes, number: int) -> Rout
     started = time.perf_counter_ns()
     given: str | int | None = None
     try:
-        parsed = _decoded(line, number)
+        parsed = decode_line(line, number)
         given = parsed.id
-        record = router.route(_step(parsed, router)).record
+        record = router.route(step_of(parsed, router)).record
     except AgentRouterError as error:
         if given is None:
             given = _id_of(line)
@@ -103,7 +103,12 @@ def route_line(router: Router, policy: Policy, line: bytes, number: int) -> Rout
     )
 
 
-def _decoded(line: bytes, number: int) -> StepLine:
+def decode_line(line: bytes, number: int) -> StepLine:
+    """Read one line of input.
+
+    Raises:
+        InputError: names the line and the field.
+    """
     try:
         return _DECODER.decode(line)
     except msgspec.ValidationError as error:
@@ -113,7 +118,12 @@ def _decoded(line: bytes, number: int) -> StepLine:
         raise InputError(f"not a JSON object: {error}", line=number) from None
 
 
-def _step(line: StepLine, router: Router) -> Step:
+def step_of(line: StepLine, router: Router) -> Step:
+    """Make the step of a line; without a trajectory id each line is a trajectory of its own.
+
+    Raises:
+        InputError: names the field.
+    """
     for name, value in (("step_index", line.step_index), ("context_chars", line.context_chars)):
         if value is not None and not 0 <= value <= 10**12:
             raise InputError(f"expected a count from 0 to 10^12, got {value}", field=name)
