@@ -82,7 +82,7 @@ def test_each_shape_is_recognised_and_read(convention: str, raw: dict[str, Any],
 
 class TestSpecialCases:
     def test_null_details_are_no_details(self) -> None:
-        raw = {
+        raw: dict[str, Any] = {
             "prompt_tokens": 9,
             "completion_tokens": 1,
             "prompt_tokens_details": None,
