@@ -35,12 +35,10 @@ from agentrouter.lab.tally import Cell, Tally
 from agentrouter.lab.trace import ModelOutcome, RecordedStep, TraceReport
 from agentrouter.policies import Policy, policy_hash
 from agentrouter.prices import PriceOverride
-from agentrouter.trajectory import KEPT_LINEAGES, SHRINK_TOLERANCE, TrajectoryState, World, advance, prepare
+from agentrouter.trajectory import KEPT_LINEAGES, SHRINK_TOLERANCE, Lineage, TrajectoryState, World, advance, prepare
 from agentrouter.types import CacheEntry, Candidate, Pins, Step, StepRecord, TokenCounts
 
 _UNKNOWN_TIER = 4
-_FRONTIER_PLAN = "\0frontier-only"
-"""Key of the frontier-only plan's cache, beside the recorded plan's caches by candidate name."""
 _SECONDS_PER_DAY = 86_400
 
 
@@ -96,12 +94,13 @@ def replay(
 class _Live:
     """What is carried from one step of a trajectory to the next: the policy's state, and the other plans' caches."""
 
-    __slots__ = ("count", "last_policy", "last_recorded", "lineages", "now", "row", "state")
+    __slots__ = ("count", "frontier", "last_policy", "last_recorded", "now", "recorded", "row", "state")
 
     def __init__(self, row: int) -> None:
         self.row = row
         self.state = TrajectoryState()
-        self.lineages: dict[str, dict[str, CacheEntry]] = {}
+        self.recorded: dict[str, Lineage] = {}
+        self.frontier: dict[str, Lineage] = {}
         self.count = 0
         self.now = 0.0
         self.last_recorded = ""
@@ -135,17 +134,19 @@ class Replay:
         if tokens is None or reason == ABSURD:
             return
         step = self._completed(step, tokens, candidate)
-        lineage = _lineage(live, step)
         frontier = self.frontier
-        entries = (lineage.get(candidate.name) if candidate else None, lineage.get(_FRONTIER_PLAN))
+        # A step whose model is unknown leaves the recorded plan's caches as they are, as it does the identity policy's.
+        recorded_caches = _lineage(live.recorded, step) if candidate is not None else {}
+        frontier_caches = _lineage(live.frontier, step)
+        entries = (recorded_caches.get(candidate.name) if candidate else None, frontier_caches.get(frontier.name))
         priced = price_step(recorded, step, candidate, frontier, entries, now)
         record, caches = self._drive(recorded, step, live, priced, now)
         if not reason:
             self._book(recorded, live, priced, record, caches, now)
         if candidate is not None:
-            _warm(lineage, candidate.name, candidate, step, now)
+            _warm(recorded_caches, candidate, step, now)
             live.last_recorded = candidate.name
-        _warm(lineage, _FRONTIER_PLAN, frontier, step, now)
+        _warm(frontier_caches, frontier, step, now)
         if record is not None:
             live.state = advance(live.state, record, now)
             live.last_policy = record.served.name if record.served is not None else ""
@@ -289,13 +290,12 @@ class Replay:
         self.tally.leave_out(recorded.model or "(unknown)", reason, (*sizes, cost))
 
 
-def _lineage(live: _Live, step: Step) -> dict[str, CacheEntry]:
-    """Return the recorded and frontier-only plans' caches for the step's prompt head.
+def _lineage(lineages: dict[str, Lineage], step: Step) -> Lineage:
+    """Return one plan's caches for the step's prompt head.
 
     The same rules as ``trajectory.caches_for`` and ``advance`` apply to the policy's plan: a bounded number of heads,
     and a prompt shorter than a cached prefix was rewritten, so that its caches are cold.
     """
-    lineages = live.lineages
     lineage = lineages.pop(step.prefix_hash, None)
     if lineage is None:
         lineage = {}
@@ -309,9 +309,9 @@ def _lineage(live: _Live, step: Step) -> dict[str, CacheEntry]:
     return lineage
 
 
-def _warm(lineage: dict[str, CacheEntry], name: str, candidate: Candidate, step: Step, now: float) -> None:
-    entry = bill.cache_after(candidate, step.tokens, lineage.get(name), now)
+def _warm(lineage: Lineage, candidate: Candidate, step: Step, now: float) -> None:
+    entry = bill.cache_after(candidate, step.tokens, lineage.get(candidate.name), now)
     if entry is None:
-        lineage.pop(name, None)
+        lineage.pop(candidate.name, None)
     else:
-        lineage[name] = entry
+        lineage[candidate.name] = entry

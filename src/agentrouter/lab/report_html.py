@@ -76,9 +76,9 @@ def _cards(report: ReplayReport) -> str:
             )
         )
     facts = (
-        f"{count(report.priced_steps)} of {count(report.steps)} steps priced, {count(report.trajectories)} trajectories, "
-        f"{count(report.tasks)} tasks. Savings without caches are shown for comparison only: a bill is paid with "
-        "caches."
+        f"{count(report.priced_steps)} of {count(report.steps)} steps priced, {count(report.trajectories)} "
+        f"trajectories, {count(report.tasks)} tasks. Savings without caches are shown for comparison "
+        "only: a bill is paid with caches."
     )
     return f'<div class="cards">{"".join(cards)}</div>{page.paragraph(facts, "soft")}'
 
@@ -106,8 +106,8 @@ def _savings(report: ReplayReport) -> str:
     return page.section(
         "Saving, with both intervals",
         page.table(
-            f"Same accounting on both sides; intervals are {percent(report.confidence, 0)} over tasks; a negative saving is an "
-            "extra cost",
+            f"Same accounting on both sides; intervals are {percent(report.confidence, 0)} over tasks; a "
+            "negative saving is an extra cost",
             words.SAVING_HEADINGS,
             words.saving_rows(report),
         ),
@@ -126,7 +126,7 @@ def _curve(report: ReplayReport) -> str:
             f"Line chart of the mean cumulative cost per trajectory over {len(report.curve)} step numbers. At the end: "
             f"frontier only {usd(last.frontier_nusd)}, recorded {usd(last.recorded_nusd)}, policy "
             f"{usd(last.policy_nusd)}.",
-            "Mean over all trajectories of what was spent up to each step; a trajectory that has ended keeps its total.",
+            "Mean over all trajectories of what was spent up to each step; one that has ended keeps its total.",
         ),
     )
 

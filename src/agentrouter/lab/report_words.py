@@ -189,8 +189,8 @@ def simulator_sentence(report: ReplayReport) -> str:
     error = simulated / recorded - 1.0
     return (
         f"The cache simulator prices the recorded run at {usd(simulated)} against {usd(recorded)} recorded: "
-        f"{'+' if error >= 0 else ''}{percent(error)}. Where this is large, trust the rows that compare simulation with "
-        "simulation."
+        f"{'+' if error >= 0 else ''}{percent(error)}. Where this is large, trust the rows that compare "
+        "simulation with simulation."
     )
 
 
