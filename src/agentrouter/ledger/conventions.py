@@ -49,7 +49,7 @@ class Name(StrEnum):
     MODEL = "agentrouter.model"  # s: the served candidate
     POLICY = "agentrouter.policy"  # s
     REASON = "agentrouter.reason"  # s
-    PROPENSITY = "agentrouter.propensity"  # s: of the last decision
+    PROPENSITY = "agentrouter.propensity"  # s: of the decision that chose the served candidate
     ATTEMPTS = "agentrouter.attempts"  # s
     ESCALATED = "agentrouter.escalated"  # s
     FEATURES_HASH = "agentrouter.features.hash"  # s

@@ -30,7 +30,7 @@ from opentelemetry.util.types import AttributeValue
 from agentrouter.errors import LedgerError
 from agentrouter.ledger.conventions import PROVIDER_NAMES, Name
 from agentrouter.ledger.redact import storable, storable_id, storable_tree
-from agentrouter.ledger.rows import features_hash, reason_of
+from agentrouter.ledger.rows import deciding, features_hash
 from agentrouter.types import NUSD_PER_USD, Attempt, Message, Reply, StepRecord
 from agentrouter.types import Status as StepStatus
 
@@ -210,11 +210,11 @@ def _step_attributes(record: StepRecord) -> Attributes:
         Name.FEATURES_HASH: features_hash(record.features),
         Name.NOTES: [storable(note) for note in record.notes],
         Name.EXCLUDED: [storable(f"{out.candidate}: {out.rule} ({out.detail})") for out in record.excluded],
-        Name.REASON: reason_of(record),
     } | _cost(record.cost_nusd)
-    if record.decisions:
+    chosen = deciding(record)
+    if chosen is not None:
         attributes[Name.POLICY] = storable(next((made.policy for made in record.decisions if made.policy), ""))
-        attributes[Name.PROPENSITY] = record.decisions[-1].propensity
+        attributes |= {Name.REASON: chosen.reason.value, Name.PROPENSITY: chosen.propensity}
     if record.served is not None:
         attributes |= {Name.TIER: record.served.tier.label, Name.MODEL: storable(record.served.name)}
     if record.status is not StepStatus.OK:

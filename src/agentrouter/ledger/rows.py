@@ -106,7 +106,7 @@ def rows_from(record: StepRecord, *, program: str, content: bool) -> StepRows:
 
 
 def _step_row(record: StepRecord, texts: dict[bytes, str], *, program: str, content: bool) -> dict[str, Any]:
-    step, served = record.step, record.served
+    step, served, chosen = record.step, record.served, deciding(record)
     step_id = storable_id(step.id)
     return {
         "id": step_id,
@@ -122,7 +122,7 @@ def _step_row(record: StepRecord, texts: dict[bytes, str], *, program: str, cont
         "model": storable(served.name) if served else "",
         "provider": storable(served.provider) if served else "",
         "policy": storable(next((made.policy for made in record.decisions if made.policy), "")),
-        "reason": reason_of(record),
+        "reason": chosen.reason.value if chosen else "",
         "program": program,
         "started_at": _finite(record.started_at),
         "day": _day(record.started_at),
@@ -261,13 +261,11 @@ def _keep(value: msgspec.Struct, texts: dict[bytes, str]) -> bytes:
     return name
 
 
-def reason_of(record: StepRecord) -> str:
-    """Return why the served candidate was chosen (the last decision's reason where none was served)."""
+def deciding(record: StepRecord) -> DecisionRecord | None:
+    """Return the decision that chose the served candidate (the last decision where none was served)."""
     name = record.served.name if record.served else None
-    for made in reversed(record.decisions):
-        if made.action == name:
-            return made.reason.value
-    return record.decisions[-1].reason.value if record.decisions else ""
+    chosen = (made for made in reversed(record.decisions) if made.action == name)
+    return next(chosen, record.decisions[-1] if record.decisions else None)
 
 
 def _ttft(attempts: Sequence[Mapping[str, Any]], served: int | None) -> float:

@@ -242,7 +242,7 @@ class SqliteLedger:
             connection = self._usable()
             try:
                 return query(connection)
-            except (sqlite3.Error, msgspec.MsgspecError, KeyError, ValueError) as error:
+            except (sqlite3.Error, msgspec.MsgspecError, LookupError, ValueError) as error:
                 raise LedgerError(f"{self.path}: cannot be read: {error}") from error
 
     def _keep_waiting(self, fresh: Sequence[StepRows]) -> None:
