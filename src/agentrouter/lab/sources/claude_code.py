@@ -21,7 +21,7 @@ from agentrouter.lab.sources import lines
 from agentrouter.lab.sources.fields import Seen, StepCounter, given, nusd_from, recorded_tokens, seconds_from
 from agentrouter.lab.trace import RecordedStep, TraceReport
 from agentrouter.types import CallKind, Message, Step, Usage
-from agentrouter.wire import parse_request
+from agentrouter.wire import anthropic
 from agentrouter.wire.usage import usage_from
 
 _ALWAYS_LACKS = ("system", "tools", "role")
@@ -252,7 +252,7 @@ def _reach(line: _Line, thread: _Thread) -> None:
 def _normalised(line: _Line) -> tuple[Message, ...]:
     body = b'{"model":"recorded","max_tokens":1,"messages":[' + bytes(line.message) + b"]}"
     try:
-        return parse_request("anthropic_messages", body).messages
+        return anthropic.read(body).messages
     except InputError as error:
         raise InputError(error.message, field=error.field.replace("messages[0]", "message")) from None
 

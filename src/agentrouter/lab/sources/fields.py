@@ -31,6 +31,8 @@ def tokens_from(value: object, field: str) -> int:
     Raises:
         InputError: not a whole number, negative, or absurdly large.
     """
+    if type(value) is str and len(value) < 12 and value.isascii() and value.isdecimal():
+        return int(value)
     if isinstance(value, str):
         value = _decimal(value, field)
     if isinstance(value, Decimal) and value.is_finite() and abs(value) <= MAX_TOKENS and value == int(value):

@@ -13,37 +13,45 @@ from decimal import Decimal
 import msgspec
 
 from agentrouter.errors import InputError
-from agentrouter.lab.sources.fields import first_text, nusd_from, tokens_from, usage_of_total
+from agentrouter.lab.sources.fields import nusd_from, tokens_from, usage_of_total
 from agentrouter.lab.sources.spans import AGENT, CALL, Span, SpanCall
 from agentrouter.types import Usage
 
-INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens")
-OUTPUT = ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens")
-READ = (
-    "gen_ai.usage.cache_read.input_tokens",
-    "gen_ai.usage.cache_read_input_tokens",
-    "gen_ai.usage.input_tokens.cached",
-    "gen_ai.usage.cached_tokens",
-)
-WRITE = (
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.cache_write.input_tokens",
-    "gen_ai.usage.cache_creation_input_tokens",
-    "gen_ai.usage.input_tokens.cache_write",
-)
-REASONING = ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens")
-COST = (
-    "agentrouter.cost.usd",
-    "gen_ai.usage.cost",
-    "gen_ai.usage.total_cost",
-    "gen_ai.cost.total_cost",
-    "operation.cost",
-    "llm.usage.total_cost_usd",
-)
-MODEL = ("gen_ai.response.model", "gen_ai.request.model")
-PROVIDER = ("gen_ai.provider.name", "gen_ai.system")
-CONVERSATION = ("agentrouter.trajectory.id", "gen_ai.conversation.id", "session.id", "langfuse.session.id")
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens"),
+    "output": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens"),
+    "read": (
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "gen_ai.usage.input_tokens.cached",
+        "gen_ai.usage.cached_tokens",
+    ),
+    "write": (
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "gen_ai.usage.input_tokens.cache_write",
+    ),
+    "reasoning": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+    "cost": (
+        "agentrouter.cost.usd",
+        "gen_ai.usage.cost",
+        "gen_ai.usage.total_cost",
+        "gen_ai.cost.total_cost",
+        "operation.cost",
+        "llm.usage.total_cost_usd",
+    ),
+    "model": ("gen_ai.response.model", "gen_ai.request.model"),
+    "provider": ("gen_ai.provider.name", "gen_ai.system"),
+    "conversation": ("agentrouter.trajectory.id", "gen_ai.conversation.id", "session.id", "langfuse.session.id"),
+    "parent": ("agentrouter.parent.id",),
+    "role": ("agentrouter.role", "gen_ai.agent.name"),
+    "index": ("agentrouter.step",),
+    "quality": ("agentrouter.quality",),
+}
+"""What each fact is called, best name first."""
 
+_CONTENT = ("gen_ai.input.messages", "gen_ai.prompt")
 _KINDS = {
     "chat": CALL,
     "generate_content": CALL,
@@ -77,70 +85,97 @@ class GenAi:
             return _TRACELOOP.get(loop, loop)
         if attributes.get("llm.request.type") in ("chat", "completion"):
             return CALL
-        if any(name in attributes for name in MODEL) and any(name in attributes for name in (*INPUT, *OUTPUT)):
-            return CALL
+        if any(name in attributes for name in NAMES["model"]):
+            return CALL if any(name in attributes for name in (*NAMES["input"], *NAMES["output"])) else ""
         return ""
 
     def call_of(self, span: Span) -> SpanCall:
         """Read a model call; see ``Convention``."""
-        attributes = span.attributes
-        usage, lacks = usage_from_names(attributes, (INPUT, OUTPUT, READ, WRITE, REASONING))
-        cost = cost_from_names(attributes, COST)
+        facts = facts_from(span.attributes, _RANKED)
+        usage, lacks = usage_from_facts(facts)
+        cost = cost_from_facts(facts)
         messages, tools = _messages(span), None
         if messages is None:
             lacks.append("messages")
         else:
-            tools = _tools(attributes)
+            tools = _tools(span.attributes)
         if cost is None:
             lacks.append("cost")
-        index = attributes.get("agentrouter.step")
         return SpanCall(
-            model=first_text(attributes.get(name) for name in MODEL),
-            provider=first_text(attributes.get(name) for name in PROVIDER),
-            conversation=first_text(attributes.get(name) for name in CONVERSATION),
-            parent=first_text((attributes.get("agentrouter.parent.id"),)),
-            role=first_text((attributes.get("agentrouter.role"), attributes.get("gen_ai.agent.name"))),
-            step_index=None if index is None else tokens_from(index, "agentrouter.step"),
+            model=text_from(facts, "model"),
+            provider=text_from(facts, "provider"),
+            conversation=text_from(facts, "conversation"),
+            parent=text_from(facts, "parent"),
+            role=text_from(facts, "role"),
+            step_index=tokens_from(facts["index"][1], "agentrouter.step") if "index" in facts else None,
             usage=usage,
             cost_nusd=cost,
             messages=messages,
             tools=tools,
-            success=_quality(attributes.get("agentrouter.quality")),
+            success=_quality(facts["quality"][1]) if "quality" in facts else None,
             lacks=tuple(lacks),
         )
 
 
-def usage_from_names(
-    attributes: Mapping[str, object], names: tuple[tuple[str, ...], ...]
-) -> tuple[Usage | None, list[str]]:
-    """Read usage by tables of names (input, output, cache read, cache write, reasoning); with what it lacks.
+Facts = dict[str, tuple[str, object]]
+"""By fact: the attribute's name and value."""
+
+
+def ranked(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, int]]:
+    """Turn a table of names around: attribute name to fact and rank."""
+    return {name: (fact, rank) for fact, group in names.items() for rank, name in enumerate(group)}
+
+
+def facts_from(attributes: Mapping[str, object], table: Mapping[str, tuple[str, int]]) -> Facts:
+    """Pick the facts out of a span's attributes in one pass, under the best name each has."""
+    facts: Facts = {}
+    ranks: dict[str, int] = {}
+    for name, value in attributes.items():
+        place = table.get(name)
+        if place is not None and value is not None and value != "" and place[1] <= ranks.get(place[0], 99):
+            facts[place[0]] = (name, value)
+            ranks[place[0]] = place[1]
+    return facts
+
+
+def text_from(facts: Facts, fact: str) -> str:
+    """A fact that is text; empty where it is missing or something else."""
+    value = facts[fact][1] if fact in facts else ""
+    return value if isinstance(value, str) else ""
+
+
+def usage_from_facts(facts: Facts) -> tuple[Usage | None, list[str]]:
+    """Read ``input``, ``output``, ``read``, ``write`` and ``reasoning``; with what they lack.
 
     Raises:
         InputError: a count that cannot be.
     """
-    found = [_count(attributes, group) for group in names]
-    total, output, read, write, reasoning = found
-    if total is None and output is None:
+    if "input" not in facts and "output" not in facts:
         return None, ["usage"]
-    usage = usage_of_total(total or 0, output or 0, read=read or 0, write=write or 0, reasoning=reasoning or 0)
-    return usage, ["cache"] if read is None and write is None else []
+    counts = {}
+    for fact in ("input", "output", "read", "write", "reasoning"):
+        if fact in facts:
+            name, value = facts[fact]
+            counts[fact] = tokens_from(value, name)
+    usage = usage_of_total(
+        counts.get("input", 0),
+        counts.get("output", 0),
+        read=counts.get("read", 0),
+        write=counts.get("write", 0),
+        reasoning=counts.get("reasoning", 0),
+    )
+    return usage, [] if "read" in counts or "write" in counts else ["cache"]
 
 
-def cost_from_names(attributes: Mapping[str, object], names: tuple[str, ...]) -> int | None:
-    """The recorded cost in nano-dollars, under the first of the names in use."""
-    for name in names:
-        value = attributes.get(name)
-        if value is not None:
-            return nusd_from(value, name)
-    return None
+def cost_from_facts(facts: Facts) -> int | None:
+    """The recorded cost in nano-dollars."""
+    if "cost" not in facts:
+        return None
+    name, value = facts["cost"]
+    return nusd_from(value, name)
 
 
-def _count(attributes: Mapping[str, object], names: tuple[str, ...]) -> int | None:
-    for name in names:
-        value = attributes.get(name)
-        if value is not None:
-            return tokens_from(value, name)
-    return None
+_RANKED = ranked(NAMES)
 
 
 def _quality(value: object) -> float | None:
@@ -184,6 +219,8 @@ def numbered(attributes: Mapping[str, object], prefix: str) -> list[dict[str, ob
 
 def _messages(span: Span) -> list[object] | None:
     """The prompt in chat form, wherever this span has it; None: content was not captured."""
+    if not span.events and not any(name.startswith(_CONTENT) for name in span.attributes):
+        return None
     holders: list[Mapping[str, object]] = [span.attributes, *(attributes for _, attributes in span.events)]
     for holder in holders:
         if "gen_ai.input.messages" in holder:

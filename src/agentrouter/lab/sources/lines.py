@@ -36,20 +36,22 @@ _PLACE = re.compile(r" - at `\$?\.?([^`]*)`$")
 def open_bytes(path: Path) -> BinaryIO:
     """Open a trace for reading, through gzip where the content (not the name) says so."""
     raw = path.open("rb", buffering=HEAD_BYTES)
-    if raw.read(2) == GZIP_MAGIC:
-        raw.seek(0)
-        return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), HEAD_BYTES))
-    raw.seek(0)
-    return raw
+    if raw.peek(2)[:2] != GZIP_MAGIC:
+        return raw
+    raw.close()
+    return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(path, "rb"), HEAD_BYTES))
 
 
 def head_of(path: Path) -> bytes:
-    """The first 64 kB of the (unpacked) content."""
+    """The first 64 kB of the (unpacked) content; less where a gzip file is damaged."""
+    head = b""
     with open_bytes(path) as stream:
         try:
-            return stream.read(HEAD_BYTES)
+            while len(head) < HEAD_BYTES and (part := stream.read1(HEAD_BYTES)):  # type: ignore[attr-defined]
+                head += part
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            return b""
+            return head
+    return head[:HEAD_BYTES]
 
 
 def records(path: Path, report: TraceReport) -> Iterator[tuple[int, bytes]]:
@@ -58,9 +60,9 @@ def records(path: Path, report: TraceReport) -> Iterator[tuple[int, bytes]]:
     A file is read by lines unless its head shows one JSON array or a pretty-printed document.
     """
     with open_bytes(path) as stream:
-        head = stream.peek(HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
-        split = _documents if _is_document(head[:HEAD_BYTES]) else _lines
         try:
+            head = stream.peek(HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
+            split = _documents if _is_document(head[:HEAD_BYTES]) else _lines
             yield from split(stream, path, report)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             report.bad(Problem(str(path), 0, "", f"the gzip file ends early or is damaged: {error}"))

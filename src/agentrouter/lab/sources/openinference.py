@@ -12,20 +12,33 @@ from pathlib import Path
 import msgspec
 
 from agentrouter.errors import InputError
-from agentrouter.lab.sources.fields import first_text
-from agentrouter.lab.sources.gen_ai import GenAi, cost_from_names, numbered, usage_from_names
+from agentrouter.lab.sources.gen_ai import (
+    GenAi,
+    cost_from_facts,
+    facts_from,
+    numbered,
+    ranked,
+    text_from,
+    usage_from_facts,
+)
 from agentrouter.lab.sources.lines import top_keys
 from agentrouter.lab.sources.spans import AGENT, CALL, Span, SpanCall, SpanReader
 from agentrouter.lab.trace import RecordedStep, TraceReport
 
-_USAGE = (
-    ("llm.token_count.prompt",),
-    ("llm.token_count.completion",),
-    ("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"),
-    ("llm.token_count.prompt_details.cache_write",),
-    ("llm.token_count.completion_details.reasoning",),
-)
-_COST = ("agentrouter.cost.usd", "llm.cost.total")
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "input": ("llm.token_count.prompt",),
+    "output": ("llm.token_count.completion",),
+    "read": ("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"),
+    "write": ("llm.token_count.prompt_details.cache_write",),
+    "reasoning": ("llm.token_count.completion_details.reasoning",),
+    "cost": ("agentrouter.cost.usd", "llm.cost.total"),
+    "model": ("llm.response.model_name", "llm.model_name", "llm.request.model_name"),
+    "provider": ("llm.provider", "llm.system"),
+    "conversation": ("session.id",),
+    "role": ("agentrouter.role", "agent.name"),
+}
+"""What each fact is called, best name first."""
+_RANKED = ranked(NAMES)
 MARKS = (b"openinference.span.kind", b'"llm.token_count.', b'"llm.model_name"', b'"span_kind"')
 
 
@@ -41,24 +54,23 @@ class OpenInference:
 
     def call_of(self, span: Span) -> SpanCall:
         """Read a model call; see ``Convention``."""
-        attributes = span.attributes
-        usage, lacks = usage_from_names(attributes, _USAGE)
-        cost = cost_from_names(attributes, _COST)
-        rows = numbered(attributes, "llm.input_messages.")
+        facts = facts_from(span.attributes, _RANKED)
+        usage, lacks = usage_from_facts(facts)
+        cost = cost_from_facts(facts)
+        rows = numbered(span.attributes, "llm.input_messages.")
         if cost is None:
             lacks.append("cost")
         if not rows:
             lacks.append("messages")
-        names = ("llm.response.model_name", "llm.model_name", "llm.request.model_name")
         return SpanCall(
-            model=first_text(attributes.get(name) for name in names),
-            provider=first_text((attributes.get("llm.provider"), attributes.get("llm.system"))),
-            conversation=first_text((attributes.get("session.id"),)),
-            role=first_text((attributes.get("agentrouter.role"), attributes.get("agent.name"))),
+            model=text_from(facts, "model"),
+            provider=text_from(facts, "provider"),
+            conversation=text_from(facts, "conversation"),
+            role=text_from(facts, "role"),
             usage=usage,
             cost_nusd=cost,
             messages=[_message(row) for row in rows] if rows else None,
-            tools=_tools(attributes) if rows else None,
+            tools=_tools(span.attributes) if rows else None,
             lacks=tuple(lacks),
         )
 

@@ -46,6 +46,7 @@ class Span(msgspec.Struct, kw_only=True):
     events: list[tuple[str, dict[str, object]]]
     line: int = 0
     kind: str = ""
+    convention: Convention | None = None
 
 
 class SpanCall(msgspec.Struct, kw_only=True):
@@ -263,7 +264,9 @@ class SpanReader:
         """Yield the steps of one file; a trace that goes on in the next file is read as two pieces."""
         for number, text in lines.records(path, report):
             for span in self._spans(path, number, text, report):
-                yield from self._hold(span, len(text), path, report)
+                self._hold(span, len(text), report)
+            while self._held_spans > MAX_SPANS or (self._held_bytes > MAX_HELD_BYTES and self._held):
+                yield from self._give_out(path, report)
         for trace_id in sorted(self._held, key=lambda name: min(span.start for span in self._held[name])):
             self._held.move_to_end(trace_id)
         while self._held:
@@ -296,11 +299,15 @@ class SpanReader:
                         continue
                     yield span
 
-    def _hold(self, span: Span, size: int, path: Path, report: TraceReport) -> Iterator[RecordedStep]:
+    def _hold(self, span: Span, size: int, report: TraceReport) -> None:
         if self._seen.again((span.trace_id, span.span_id)):
             report.skipped["duplicate"] += 1
             return
-        span.kind = next(filter(None, (convention.kind_of(span) for convention in self._conventions)), "")
+        for convention in self._conventions:
+            span.kind = convention.kind_of(span)
+            if span.kind:
+                span.convention = convention
+                break
         trace = self._held.get(span.trace_id)
         if trace is None:
             self._held[span.trace_id] = [span]
@@ -309,8 +316,6 @@ class SpanReader:
             self._held.move_to_end(span.trace_id)
         self._held_spans += 1
         self._held_bytes += size
-        while self._held and (self._held_spans > MAX_SPANS or self._held_bytes > MAX_HELD_BYTES):
-            yield from self._give_out(path, report)
 
     def _give_out(self, path: Path, report: TraceReport) -> Iterator[RecordedStep]:
         _, trace = self._held.popitem(last=False)
@@ -342,9 +347,10 @@ class SpanReader:
     def _facts(self, calls: list[Span], path: Path, report: TraceReport) -> dict[str, SpanCall]:
         facts = {}
         for span in calls:
-            convention = next(one for one in self._conventions if one.kind_of(span))
+            if span.convention is None:
+                continue
             try:
-                facts[span.span_id] = convention.call_of(span)
+                facts[span.span_id] = span.convention.call_of(span)
             except (InputError, RecursionError) as error:
                 report.bad(lines.problem_from(error, path, span.line))
         return facts
