@@ -11,9 +11,14 @@ from rich.console import Console
 from agentrouter.errors import InputError
 
 
+PIPE_WIDTH = 160
+
+
 def console() -> Console:
     """Return the console for tables (stdout)."""
-    return Console(highlight=False)
+    found = Console(highlight=False)
+    # A pipe or a file has no width: tables are not cut to the 80 columns that would be assumed.
+    return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def notes() -> Console:

@@ -1,0 +1,30 @@
+"""``agentrouter lab evaluate``: policies on recorded outcomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agentrouter.cli.output import console, notes, write_json
+from agentrouter.config import load_policy
+from agentrouter.lab.evaluate import evaluate
+from agentrouter.lab.evaluation_tables import evaluation_tables
+
+
+def run(steps: Path, policies: tuple[str, ...], *, json_path: Path | None, model_tiers: Path | None, seed: int) -> int:
+    """Evaluate and print; return the exit code (1: rows were bad, they are listed)."""
+    built = [load_policy(spec) for spec in policies]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=notes(), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def show(source: str, done: int, total: int) -> None:
+            bar.update(task, description=source, completed=done, total=total)
+
+        report = evaluate(steps, built, model_tiers=model_tiers, seed=seed, progress=show)
+    if json_path is not None:
+        write_json(report, json_path)
+    if json_path is None or str(json_path) != "-":
+        console().print(evaluation_tables(report))
+    return 1 if report.problems else 0
