@@ -123,7 +123,8 @@ def _checked(file: ConfigFile, document: Document, policy: str | None, folder: P
         try:
             return make()
         except ConfigError as error:
-            problems.extend(f"{document.place(where)}{problem}" for problem in error.problems)
+            other = f"{error.file}: " if error.file else ""
+            problems.extend(f"{document.place(where)}{other}{problem}" for problem in error.problems)
         except AgentRouterError as error:
             problems.append(f"{document.place(where)}{error}")
         return fallback
