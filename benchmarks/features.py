@@ -41,7 +41,10 @@ def anthropic_body(system_chars: int, tools: int, tool_chars: int, rounds: int, 
         {
             "role": "user",
             "content": [
-                {"type": "text", "text": "<system-reminder>\n# currentDate\nToday's date is 2026-11-21.\n</system-reminder>"},
+                {
+                    "type": "text",
+                    "text": "<system-reminder>\n# currentDate\nToday's date is 2026-11-21.\n</system-reminder>",
+                },
                 {"type": "text", "text": "Fix the rounding bug in the invoice totals."},
             ],
         }

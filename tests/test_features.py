@@ -157,7 +157,9 @@ def test_questions_and_tool_results() -> None:
     assert not extract(step(user("Is it ripe?")), EMPTY).role.is_tool_result
     assert extract(step(user("a"), calls("x"), result("b")), EMPTY).role.is_tool_result
     assert extract(step(user("a"), calls("x"), user("Observation:\nb")), EMPTY).role.is_tool_result
-    assert extract(step(user("a"), calls("x"), result("b"), Message(role="system", text="c")), EMPTY).role.is_tool_result
+    assert extract(
+        step(user("a"), calls("x"), result("b"), Message(role="system", text="c")), EMPTY
+    ).role.is_tool_result
 
 
 # --- group 2: semantics --------------------------------------------------------------------------------------------------
@@ -228,7 +230,8 @@ def test_shares_tell_prose_code_and_data_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "tokens"), [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("木木木木", 3), ("дом!", 2), ("🌳", 1), ("\ud800", 1)]
+    ("text", "tokens"),
+    [("", 0), ("a", 1), ("abcd", 1), ("abcde", 2), ("木木木木", 3), ("дом!", 2), ("🌳", 1), ("\ud800", 1)],
 )
 def test_token_estimates_are_a_quarter_of_the_bytes(text: str, tokens: int) -> None:
     assert tokens == estimate_tokens(text)
@@ -260,7 +263,13 @@ def test_failures_at_the_end_of_the_history_are_retries() -> None:
 
 def test_state_from_the_messages() -> None:
     messages = (
-        user("Fix"), calls("a"), result("x", is_error=True), calls("a"), result("Exit code: 1"), calls("b"), result("ok"),
+        user("Fix"),
+        calls("a"),
+        result("x", is_error=True),
+        calls("a"),
+        result("Exit code: 1"),
+        calls("b"),
+        result("ok"),
     )
     state = extract(step(*messages, index=3), EMPTY).state
     # The newer failure was answered by one turn of the model.
@@ -435,7 +444,12 @@ def test_a_poisoned_future_changes_nothing_before_it(seed: int) -> None:
         poisoned = run[:cut] + [
             (
                 msgspec.structs.replace(
-                    one, messages=(*one.messages, poison), role="planner", index=99, retry=5, tokens=TokenCounts(input=1)
+                    one,
+                    messages=(*one.messages, poison),
+                    role="planner",
+                    index=99,
+                    retry=5,
+                    tokens=TokenCounts(input=1),
                 ),
                 past(99, Tier.MINIMAL, 10_000, failed=True),
             )
@@ -492,7 +506,9 @@ def test_features_survive_the_ledgers_format() -> None:
 
 
 def seconds(rounds: int) -> float:
-    messages = [user("Fix it")] + [m for i in range(rounds) for m in (calls("bash", arguments=str(i)), result("x" * 900))]
+    messages = [user("Fix it")] + [
+        m for i in range(rounds) for m in (calls("bash", arguments=str(i)), result("x" * 900))
+    ]
     one = step(*messages)
     best = 1.0
     for _ in range(5):

@@ -113,7 +113,10 @@ VOLATILE = [
     ("You help.\n<env>\ncwd: /a\n</env>\nBe brief.", "You help.\n<env>\ncwd: /b\n</env>\nBe brief."),
     ("You help.\nToday's date: 2026-03-04\nBe brief.", "You help.\nToday's date: 2026-03-05\nBe brief."),
     ("You help.\nCurrent time is 10:00\nBe brief.", "You help.\nCurrent time is 10:01\nBe brief."),
-    ("You help.\n - Primary working directory: /a\nBe brief.", "You help.\n - Primary working directory: /b\nBe brief."),
+    (
+        "You help.\n - Primary working directory: /a\nBe brief.",
+        "You help.\n - Primary working directory: /b\nBe brief.",
+    ),
     ("<session_context>a</session_context>You help.", "<session_context>b</session_context>You help."),
     ("<environment_context>a</environment_context>You help.", "<environment_context>b</environment_context>You help."),
 ]
