@@ -256,8 +256,8 @@ def test_content_is_sent_only_when_asked_for_and_redacted(collector: Collector) 
     assert not any(canary.encode() in body for body in collector.bodies)
 
 
-def test_a_dead_collector_costs_nothing() -> None:
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+def test_a_dead_collector_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
     ledger = SpanLedger(f"http://127.0.0.1:{closed_port()}", close_timeout_s=1.0)
     records = [record(step(f"s-{n}", index=n)) for n in range(3_000)]
     slowest = 0.0

@@ -228,7 +228,7 @@ def test_the_same_record_again_is_one_row(path: Path) -> None:
 def test_another_record_under_a_known_id_is_refused_and_the_rest_of_the_batch_kept(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.append(record(step("a")))
-        with pytest.raises(LedgerError, match="already has another record for step 'a'"):
+        with pytest.raises(LedgerError, match="refused for good: step 'a': another record is there under this id"):
             ledger.append_many([record(step("a", role="plan")), record(step("b", index=1))])
         assert [(found.step.id, found.step.role) for found in ledger.steps()] == [("a", "edit"), ("b", "edit")]
 
@@ -348,7 +348,7 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_counted(path: Path, monkey
         with pytest.raises(LedgerError):
             ledger.append(record(step(f"s-{n}", index=n)))
     assert (ledger.waiting, ledger.dropped) == (2, 1)
-    with pytest.raises(LedgerError, match="2 steps could not be written and are lost"):
+    with pytest.raises(LedgerError, match="lost at closing: 2 steps that were waiting: database is locked"):
         ledger.close()
     assert ledger.dropped == 3
     blocker.close()
@@ -381,13 +381,29 @@ def test_a_full_disk_keeps_the_step_waiting(path: Path) -> None:
         assert numbers(ledger) == [(n, 0) for n in range(201)]
 
 
-def test_a_number_too_large_for_the_file_is_a_ledger_error_and_waits_for_nothing(path: Path) -> None:
+def test_a_number_too_large_for_the_file_is_refused_and_the_rest_of_the_batch_kept(path: Path) -> None:
     with open_ledger(path) as ledger:
-        with pytest.raises(LedgerError, match="cannot be written"):
-            ledger.append(record(step(index=2**70)))
-        assert ledger.waiting == 0
-        ledger.append(record(step("fine")))
-        assert numbers(ledger) == [(0, 0)]
+        with pytest.raises(LedgerError, match="refused for good: step 'bad': Python int too large"):
+            ledger.append_many([record(step("a")), record(step("bad", index=2**70)), record(step("b", index=1))])
+        assert (ledger.waiting, ledger.dropped) == (0, 1)
+        ledger.append(record(step("c", index=2)))
+        assert numbers(ledger) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_bad_step_that_had_to_wait_does_not_keep_the_others_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    with open_ledger(path) as ledger:
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        for n, index in enumerate([0, 2**70]):
+            with pytest.raises(LedgerError, match="locked"):
+                ledger.append(record(step(f"s-{n}", index=index)))
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        with pytest.raises(LedgerError, match="refused for good: step 's-1'"):
+            ledger.append(record(step("s-2", index=1)))
+        assert [found.step.id for found in ledger.steps()] == ["s-0", "s-2"]
+        assert (ledger.waiting, ledger.dropped) == (0, 1)
 
 
 def test_a_closed_ledger_says_so(path: Path) -> None:

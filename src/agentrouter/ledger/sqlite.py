@@ -32,6 +32,12 @@ T = TypeVar("T")
 WAITING_LIMIT = 10_000
 """How many steps are kept in memory while the file cannot be written; more are dropped and counted."""
 
+KNOWN_TEXTS_LIMIT = 10_000
+"""How many hashes of stored texts are remembered, so that they are not offered to the file again."""
+
+_UNWRITABLE = (OverflowError, UnicodeError, sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
+"""What is wrong with the step and not with the file."""
+
 # While steps are waiting already, an append does not wait for the file's lock, so that no request is held up.
 _WAIT_BRIEFLY = "PRAGMA busy_timeout = 20"
 _WAIT_NORMALLY = "PRAGMA busy_timeout = 5000"
@@ -103,7 +109,7 @@ class SqliteLedger:
 
     @property
     def dropped(self) -> int:
-        """Steps lost because more than ``WAITING_LIMIT`` were waiting, or were still waiting at ``close``."""
+        """Steps lost: refused, over ``WAITING_LIMIT``, or still waiting at ``close``."""
         return self._dropped
 
     def append(self, record: StepRecord) -> None:
@@ -115,8 +121,8 @@ class SqliteLedger:
 
         Raises:
             LedgerError: the step is not in the file. If the file was locked, full or failing, the step is kept in
-                memory and tried again with the next append; a step id that is there with another record is refused
-                for good.
+                memory and tried again with the next append. A step id that is there with another record, and a number
+                of more than 64 bits, are refused for good.
         """
         self.append_many((record,))
 
@@ -132,21 +138,19 @@ class SqliteLedger:
             try:
                 if was_waiting:
                     connection.execute(_WAIT_BRIEFLY)
-                refused = self._write(connection, batch)
-            except sqlite3.OperationalError as error:
+                refused = self._write_or_refuse(connection, batch)
+            except sqlite3.Error as error:
                 self._keep_waiting(fresh)
                 raise LedgerError(
                     f"{self.path}: cannot be written: {error}; {len(self._waiting)} steps wait in memory, "
                     f"{self._dropped} were dropped"
                 ) from error
-            except (sqlite3.Error, OverflowError, UnicodeError) as error:
-                raise LedgerError(f"{self.path}: the step cannot be written: {error}") from error
             finally:
                 if was_waiting:
                     connection.execute(_WAIT_NORMALLY)
             self._waiting.clear()
         if refused:
-            raise LedgerError(f"{self.path}: already has another record for step {', '.join(refused)}; it was kept")
+            raise LedgerError(f"{self.path}: refused for good: {'; '.join(refused)}")
 
     def close(self) -> None:
         """Write what is waiting and close the file. Closing twice is allowed.
@@ -158,17 +162,18 @@ class SqliteLedger:
             connection, self._connection = self._connection, None
             if connection is None or os.getpid() != self._pid:
                 return
+            lost: list[str] = []
             try:
                 if self._waiting:
-                    self._write(connection, list(self._waiting))
-                self._waiting.clear()
+                    lost = self._write_or_refuse(connection, list(self._waiting))
             except sqlite3.Error as error:
-                lost = len(self._waiting)
-                self._dropped += lost
-                self._waiting.clear()
-                raise LedgerError(f"{self.path}: {lost} steps could not be written and are lost: {error}") from error
+                lost = [f"{len(self._waiting)} steps that were waiting: {error}"]
+                self._dropped += len(self._waiting)
             finally:
+                self._waiting.clear()
                 connection.close()
+        if lost:
+            raise LedgerError(f"{self.path}: lost at closing: {'; '.join(lost)}")
 
     def __enter__(self) -> SqliteLedger:
         return self
@@ -250,9 +255,28 @@ class SqliteLedger:
         self._waiting.extend(fresh[:room])
         self._dropped += len(fresh[room:])
 
+    def _write_or_refuse(self, connection: sqlite3.Connection, batch: Sequence[StepRows]) -> list[str]:
+        """Write ``batch``; return which steps can never be written, and why.
+
+        Raises:
+            sqlite3.Error: the file cannot be written now. Some of the batch may be written; writing it again is safe.
+        """
+        try:
+            return self._write(connection, batch)
+        except _UNWRITABLE:
+            refused = []  # one by one, so that one bad step does not keep the others out
+        for rows in batch:
+            try:
+                refused += self._write(connection, (rows,))
+            except _UNWRITABLE as error:
+                self._dropped += 1
+                refused.append(f"step {rows.step['id']!r}: {error}")
+        return refused
+
     def _write(self, connection: sqlite3.Connection, batch: Sequence[StepRows]) -> list[str]:
-        """Write all of ``batch`` or nothing; return the ids that are there already with another record."""
-        refused, new_texts = [], set[bytes]()
+        """Write all of ``batch`` or nothing; return those that are there already with another record."""
+        refused: list[str] = []
+        new_texts: set[bytes] = set()
         connection.execute("BEGIN IMMEDIATE")
         try:
             for rows in batch:
@@ -263,11 +287,14 @@ class SqliteLedger:
                     new_texts |= texts.keys()
                     _insert(connection, rows)
                 elif there[0] != rows.step["digest"]:
-                    refused.append(repr(rows.step["id"]))
+                    self._dropped += 1
+                    refused.append(f"step {rows.step['id']!r}: another record is there under this id, and was kept")
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+        if len(self._known_texts) > KNOWN_TEXTS_LIMIT:
+            self._known_texts.clear()
         self._known_texts |= new_texts
         return refused
 
