@@ -88,6 +88,22 @@ def test_otlp_wrapper_counts_where_the_inner_span_has_no_usage(tmp_path: Path) -
     assert report.skipped == {"wrapped call": 1}
 
 
+def test_otlp_attempts_of_one_step_of_our_own_export_are_one_step(tmp_path: Path) -> None:
+    ours = {"agentrouter.step.id": "s-7", "agentrouter.trajectory.id": "run", "agentrouter.step": 4}
+    tokens = {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 2}
+    root = span(
+        "root", **{"gen_ai.operation.name": None, "gen_ai.request.model": None, **ours, "agentrouter.cost.nusd": 7}
+    )
+    cheap = span("one", "root", 1, **ours, **tokens, **{"agentrouter.cost.nusd": 2})
+    dear = span("two", "root", 2, **ours, **tokens, **{"agentrouter.cost.nusd": 5, "gen_ai.response.model": "big"})
+    steps, report = read_records(tmp_path / "t.jsonl", root, dear, cheap)
+    # The bill of the step is that of all its attempts, as in the ledger.
+    assert [(one.step.id, one.step.trajectory_id, one.step.index, one.model, one.cost_nusd) for one in steps] == [
+        ("s-7", "run", 4, "big", 7)
+    ]
+    assert report.skipped == {"other attempt": 1, "other span": 1}
+
+
 def test_otlp_parents_that_point_at_each_other_end(tmp_path: Path) -> None:
     agent = {"gen_ai.operation.name": "invoke_agent"}
     loop = (span("a", "b", **agent), span("b", "a", **agent), span("c", "a"))

@@ -14,8 +14,9 @@ import msgspec
 
 from agentrouter.errors import InputError
 from agentrouter.lab.sources.fields import nusd_from, tokens_from, usage_of_total
-from agentrouter.lab.sources.spans import AGENT, CALL, Span, SpanCall
-from agentrouter.types import Usage
+from agentrouter.lab.sources.span_json import Span
+from agentrouter.lab.sources.spans import AGENT, CALL, SpanCall
+from agentrouter.types import NUSD_PER_USD, Usage
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens"),
@@ -33,6 +34,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "gen_ai.usage.input_tokens.cache_write",
     ),
     "reasoning": ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+    "cost_nusd": ("agentrouter.cost.nusd",),
+    "step_id": ("agentrouter.step.id",),
     "cost": (
         "agentrouter.cost.usd",
         "gen_ai.usage.cost",
@@ -107,6 +110,7 @@ class GenAi:
             conversation=text_from(facts, "conversation"),
             parent=text_from(facts, "parent"),
             role=text_from(facts, "role"),
+            step_id=text_from(facts, "step_id"),
             step_index=tokens_from(facts["index"][1], "agentrouter.step") if "index" in facts else None,
             usage=usage,
             cost_nusd=cost,
@@ -169,6 +173,9 @@ def usage_from_facts(facts: Facts) -> tuple[Usage | None, list[str]]:
 
 def cost_from_facts(facts: Facts) -> int | None:
     """The recorded cost in nano-dollars."""
+    if "cost_nusd" in facts:
+        name, value = facts["cost_nusd"]
+        return nusd_from(Decimal(tokens_from(value, name)) / NUSD_PER_USD, name)
     if "cost" not in facts:
         return None
     name, value = facts["cost"]

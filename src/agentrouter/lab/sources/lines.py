@@ -33,13 +33,13 @@ _DEPTH = re.compile(rb'"(?:[^"\\]|\\.)*"|"|[{}\[\]]|\n', re.DOTALL)
 _PLACE = re.compile(r" - at `\$?\.?([^`]*)`$")
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: Path) -> io.BufferedReader:
     """Open a trace for reading, through gzip where the content (not the name) says so."""
-    raw = path.open("rb", buffering=HEAD_BYTES)
+    raw = io.BufferedReader(io.FileIO(path), HEAD_BYTES)
     if raw.peek(2)[:2] != GZIP_MAGIC:
         return raw
     raw.close()
-    return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(path, "rb"), HEAD_BYTES))
+    return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(path, "rb")), HEAD_BYTES)
 
 
 def head_of(path: Path) -> bytes:
@@ -47,7 +47,7 @@ def head_of(path: Path) -> bytes:
     head = b""
     with open_bytes(path) as stream:
         try:
-            while len(head) < HEAD_BYTES and (part := stream.read1(HEAD_BYTES)):  # type: ignore[attr-defined]
+            while len(head) < HEAD_BYTES and (part := stream.read1(HEAD_BYTES)):
                 head += part
         except (EOFError, gzip.BadGzipFile, zlib.error):
             return head
@@ -61,8 +61,7 @@ def records(path: Path, report: TraceReport) -> Iterator[tuple[int, bytes]]:
     """
     with open_bytes(path) as stream:
         try:
-            head = stream.peek(HEAD_BYTES) if isinstance(stream, io.BufferedReader) else b""
-            split = _documents if _is_document(head[:HEAD_BYTES]) else _lines
+            split = _documents if _is_document(stream.peek(HEAD_BYTES)) else _lines
             yield from split(stream, path, report)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             report.bad(Problem(str(path), 0, "", f"the gzip file ends early or is damaged: {error}"))

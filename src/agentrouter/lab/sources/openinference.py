@@ -22,7 +22,8 @@ from agentrouter.lab.sources.gen_ai import (
     usage_from_facts,
 )
 from agentrouter.lab.sources.lines import top_keys
-from agentrouter.lab.sources.spans import AGENT, CALL, Span, SpanCall, SpanReader
+from agentrouter.lab.sources.span_json import Span
+from agentrouter.lab.sources.spans import AGENT, CALL, SpanCall, SpanReader
 from agentrouter.lab.trace import RecordedStep, TraceReport
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -31,6 +32,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "read": ("llm.token_count.prompt_details.cache_read", "llm.token_count.prompt_details.cache_input"),
     "write": ("llm.token_count.prompt_details.cache_write",),
     "reasoning": ("llm.token_count.completion_details.reasoning",),
+    "cost_nusd": ("agentrouter.cost.nusd",),
     "cost": ("agentrouter.cost.usd", "llm.cost.total"),
     "model": ("llm.response.model_name", "llm.model_name", "llm.request.model_name"),
     "provider": ("llm.provider", "llm.system"),
