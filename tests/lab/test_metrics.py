@@ -40,7 +40,7 @@ def routellm(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return weak, strong, table["context_chars"].to_numpy()
 
 
-# --- the table ---------------------------------------------------------------------------------------------------------
+# --- the table ---
 
 
 @pytest.mark.parametrize("name", METRICS, ids=str)
@@ -53,7 +53,7 @@ def test_every_metric_is_documented(name: str) -> None:
     assert f"`{name}`" in page.read_text(encoding="utf-8")
 
 
-# --- savings -----------------------------------------------------------------------------------------------------------
+# --- savings ---
 
 
 def test_always_frontier_saves_nothing_and_keeps_everything() -> None:
@@ -139,7 +139,7 @@ def test_bad_input_is_named(call, message: str) -> None:
         call()
 
 
-# --- bootstrap ---------------------------------------------------------------------------------------------------------
+# --- bootstrap ---
 
 
 def test_group_sums_by_group_in_sorted_order() -> None:
@@ -192,7 +192,7 @@ def test_non_inferiority_at_three_percent() -> None:
     assert bad.p_value > 0.95
 
 
-# --- labels ------------------------------------------------------------------------------------------------------------
+# --- labels ---
 
 
 def test_label_rates_by_hand() -> None:
@@ -284,7 +284,7 @@ def test_label_identities(rows: list[tuple[int, int, int]]) -> None:
     assert labels.confusion(gold, chosen).sum() == len(rows)
 
 
-# --- curves ------------------------------------------------------------------------------------------------------------
+# --- curves ---
 
 
 def test_routing_curve_by_hand() -> None:
@@ -434,7 +434,7 @@ def test_pareto_distance_by_hand() -> None:
     assert curves.pareto_distance((4, 0.3), cost, quality, cost_scale=10) == pytest.approx(math.hypot(0.1, 0.1))
 
 
-# --- calibration -------------------------------------------------------------------------------------------------------
+# --- calibration ---
 
 
 def test_brier_and_ece_by_hand() -> None:
@@ -498,7 +498,7 @@ def test_conformal_summary_and_set_size() -> None:
     assert calibration.set_size([[0.9, 0.7, 0.4], [0, 0, 0]], 0.15) == pytest.approx(2.0)
 
 
-# --- off-policy --------------------------------------------------------------------------------------------------------
+# --- off-policy ---
 
 
 def test_target_equal_to_logging_gives_the_sample_mean() -> None:
@@ -564,7 +564,7 @@ def test_trajectory_weights_multiply_along_each_run() -> None:
     assert found.tolist() == [2.0, 3.0, 1.0, 4.0]
 
 
-# --- switching ---------------------------------------------------------------------------------------------------------
+# --- switching ---
 
 
 def test_switching_by_hand() -> None:

@@ -51,6 +51,16 @@ def tiers(name: str, values: npt.ArrayLike, *, like: int | None = None, n_tiers:
     return array.astype(np.int64)
 
 
+def known(table: Floats) -> Bools:
+    """Return which entries of a table are measured (not NaN), of the same shape."""
+    return np.logical_not(np.isnan(table)).astype(np.bool_).reshape(table.shape)
+
+
+def complete(table: Floats) -> Bools:
+    """Return which rows of a table (n, k) have no NaN."""
+    return np.asarray(known(table).all(axis=1), dtype=np.bool_)
+
+
 def codes(name: str, values: npt.ArrayLike, *, like: int) -> Ints:
     """Return group labels of any kind as integers 0..g-1, equal labels alike.
 

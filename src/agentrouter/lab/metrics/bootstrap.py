@@ -7,12 +7,14 @@ Source: Efron and Tibshirani 1993, chapter 13 (percentile interval); the cluster
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from agentrouter.errors import InputError
-from agentrouter.lab.metrics.arrays import Floats, codes, floats
+from agentrouter.lab.metrics.arrays import Floats, Ints, codes, floats
 
 RESAMPLES = 1_000
 CHUNK = 64
@@ -51,36 +53,49 @@ def group_sums(values: npt.ArrayLike, groups: npt.ArrayLike) -> Floats:
     return np.stack(columns, axis=1) if columns else np.zeros((n_groups, 0))
 
 
+def resampled_counts(n_groups: int, *, seed: int, resamples: int = RESAMPLES) -> Iterator[Ints]:
+    """Yield how often each group is drawn, in blocks of up to ``CHUNK`` resamples: (block, n_groups) counts.
+
+    Each resample draws as many groups as there are, with replacement. The same seed, number of groups and number of
+    resamples give the same draws, whatever is then summed: that is what pairs the statistics of several policies.
+
+    Raises:
+        InputError: there is no group.
+    """
+    if n_groups < 1:
+        raise InputError("expected at least one group", field="groups")
+    rng = np.random.default_rng(seed)
+    for start in range(0, resamples, CHUNK):
+        size = min(CHUNK, resamples - start)
+        drawn = rng.integers(0, n_groups, size=(size, n_groups), dtype=np.int64)
+        drawn += (np.arange(size) * n_groups)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups)
+
+
 def resampled_sums(sums: npt.ArrayLike, *, seed: int, resamples: int = RESAMPLES) -> Floats:
-    """Return the totals of ``resamples`` draws of as many groups as there are, with replacement.
+    """Return the totals of ``resamples`` draws of groups.
 
     Args:
-        sums: (g, k) sums by group.
-        seed: the same seed, groups and number of resamples give the same draws, whatever the columns are.
+        sums: (g, k) sums by group, from ``group_sums``.
+        seed: see ``resampled_counts``.
         resamples: number of draws.
 
     Returns:
         (resamples, k) totals.
     """
     table = np.asarray(sums, dtype=np.float64)
-    n_groups = table.shape[0]
-    if not n_groups:
-        raise InputError("expected at least one group", field="sums")
-    rng = np.random.default_rng(seed)
-    out = np.empty((resamples, table.shape[1]))
-    for start in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - start)
-        drawn = rng.integers(0, n_groups, size=(size, n_groups), dtype=np.int32)
-        drawn += (np.arange(size, dtype=np.int32) * n_groups)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups)
-        out[start : start + size] = counts @ table
-    return out
+    counts = resampled_counts(table.shape[0], seed=seed, resamples=resamples)
+    return np.concatenate([block.astype(np.float64) @ table for block in counts])
 
 
 def percentile_interval(value: float, draws: npt.ArrayLike, *, n_groups: int) -> Interval:
-    """Return the 95 % percentile interval of ``draws``; non-finite draws (an empty denominator) are left out."""
+    """Return the 95 % percentile interval of ``draws``; non-finite draws (an empty denominator) are left out.
+
+    Draws are rounded to 12 decimals: sums over groups differ in the last bit with the order of addition, and an
+    interval must not.
+    """
     array = np.asarray(draws, dtype=np.float64)
-    array = array[np.isfinite(array)]
+    array = np.round(array[np.isfinite(array)], 12) + 0.0
     if n_groups < 2 or not array.size:
         return Interval(value)
     low, high = np.quantile(array, [0.025, 0.975])

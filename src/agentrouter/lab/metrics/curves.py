@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrouter.errors import InputError
-from agentrouter.lab.metrics.arrays import Floats, floats
+from agentrouter.lab.metrics.arrays import Floats, codes, floats
+from agentrouter.lab.metrics.bootstrap import RESAMPLES, Interval, percentile_interval, resampled_counts
 
 POINTS = 11
 """Operating points of RouteLLM's APGR: strong shares 0, 10, ..., 100 %."""
@@ -95,6 +96,39 @@ def apgr(curve: Curve, weak: float, strong: float) -> float:
     """
     _covers(curve)
     return float(np.trapezoid(pgr(curve.quality, weak, strong), curve.x))
+
+
+def apgr_interval(
+    score: npt.ArrayLike,
+    weak: npt.ArrayLike,
+    strong: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Return the continuous APGR of a score with a bootstrap interval over ``groups``; ties as in ``routing_curve``.
+
+    Resamples in which the strong model is not the better one have no APGR and are left out.
+
+    Raises:
+        InputError: lengths differ, or the strong model is not better than the weak one.
+    """
+    rank, w, s = _triple(score, weak, strong)
+    value = apgr(routing_curve(rank, w, s), float(w.mean()), float(s.mean()))
+    code = codes("groups", groups, like=rank.size)
+    order = np.argsort(-rank, kind="stable")
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(rank[order])) + 1])
+    gain = (s - w)[order]
+    draws = []
+    for block in resampled_counts(int(code.max()) + 1, seed=seed, resamples=resamples):
+        for counts in block:
+            times = counts[code[order]]
+            share = np.cumsum(np.add.reduceat(times, starts)) / times.sum()
+            gained = np.cumsum(np.add.reduceat(times * gain, starts)) / times.sum()
+            area = np.trapezoid(np.concatenate([[0.0], gained]), np.concatenate([[0.0], share]))
+            draws.append(area / gained[-1] if gained[-1] > 0 else np.nan)
+    return percentile_interval(value, draws, n_groups=int(code.max()) + 1)
 
 
 def cpt(curve: Curve, target: float, weak: float, strong: float) -> float | None:

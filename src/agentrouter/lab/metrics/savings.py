@@ -147,9 +147,7 @@ def perf_gain(quality: npt.ArrayLike, single: BestSingle) -> float:
     return float(floats("quality", quality).mean()) / single.quality - 1.0
 
 
-def cost_save_at_best_single(
-    mean_cost: npt.ArrayLike, mean_quality: npt.ArrayLike, single: BestSingle
-) -> float | None:
+def cost_save_at_best_single(mean_cost: npt.ArrayLike, mean_quality: npt.ArrayLike, single: BestSingle) -> float | None:
     """CostSave@best-single = 1 - (least cost at which the router equals the best single model) / that model's cost.
 
     Args:
