@@ -136,9 +136,12 @@ def facts_from(attributes: Mapping[str, object], table: Mapping[str, tuple[str, 
     ranks: dict[str, int] = {}
     for name, value in attributes.items():
         place = table.get(name)
-        if place is not None and value is not None and value != "" and place[1] <= ranks.get(place[0], 99):
-            facts[place[0]] = (name, value)
-            ranks[place[0]] = place[1]
+        if place is None or value is None or value == "":
+            continue
+        fact, rank = place
+        if fact not in ranks or rank <= ranks[fact]:
+            facts[fact] = (name, value)
+            ranks[fact] = rank
     return facts
 
 
@@ -224,9 +227,16 @@ def numbered(attributes: Mapping[str, object], prefix: str) -> list[dict[str, ob
     return [rows[position] for position in sorted(rows)]
 
 
+def _has_content(attributes: Mapping[str, object]) -> bool:
+    for name in attributes:  # a loop: most spans have no content, and a generator costs more than the test
+        if name.startswith(_CONTENT):
+            return True
+    return False
+
+
 def _messages(span: Span) -> list[object] | None:
     """The prompt in chat form, wherever this span has it; None: content was not captured."""
-    if not span.events and not any(name.startswith(_CONTENT) for name in span.attributes):
+    if not span.events and not _has_content(span.attributes):
         return None
     holders: list[Mapping[str, object]] = [span.attributes, *(attributes for _, attributes in span.events)]
     for holder in holders:

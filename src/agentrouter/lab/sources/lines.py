@@ -35,7 +35,7 @@ _PLACE = re.compile(r" - at `\$?\.?([^`]*)`$")
 
 def open_bytes(path: Path) -> io.BufferedReader:
     """Open a trace for reading, through gzip where the content (not the name) says so."""
-    raw = io.BufferedReader(io.FileIO(path), HEAD_BYTES)
+    raw: io.BufferedReader = io.BufferedReader(io.FileIO(path), HEAD_BYTES)
     if raw.peek(2)[:2] != GZIP_MAGIC:
         return raw
     raw.close()
