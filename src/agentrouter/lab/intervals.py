@@ -27,9 +27,13 @@ def pooled(names: Sequence[str], sums: npt.NDArray[np.int64]) -> npt.NDArray[np.
     if len(names) <= MAX_UNITS:
         return sums.astype(np.float64)
     pools = np.zeros((MAX_UNITS, sums.shape[1]), np.float64)
-    places = [crc32(name.encode("utf-8", "surrogatepass")) % MAX_UNITS for name in names]
-    np.add.at(pools, places, sums)
+    np.add.at(pools, [pool_of(name) for name in names], sums)
     return pools
+
+
+def pool_of(task: str) -> int:
+    """Return the pool of a task, 0 to ``MAX_UNITS`` - 1; the same in every process."""
+    return crc32(task.encode("utf-8", "surrogatepass")) % MAX_UNITS
 
 
 def resampled(units: npt.NDArray[np.float64], resamples: int, seed: int) -> npt.NDArray[np.float64] | None:

@@ -6,7 +6,7 @@ answers the calls from the record instead of a provider. What is computed and as
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 
 import msgspec
@@ -14,8 +14,10 @@ import msgspec
 from agentrouter import bill
 from agentrouter.catalog import Catalog
 from agentrouter.errors import NoCandidateError
+from agentrouter.features import infer_role
 from agentrouter.flow import route_flow
 from agentrouter.lab.assumptions import RunFacts
+from agentrouter.lab.intervals import pool_of
 from agentrouter.lab.recorded_models import RecordedModels, frontier_of, unlimited
 from agentrouter.lab.replay_booking import (
     ABSURD,
@@ -36,7 +38,7 @@ from agentrouter.lab.trace import ModelOutcome, RecordedStep, TraceReport
 from agentrouter.policies import Policy, policy_hash
 from agentrouter.prices import PriceOverride
 from agentrouter.trajectory import KEPT_LINEAGES, SHRINK_TOLERANCE, Lineage, TrajectoryState, World, advance, prepare
-from agentrouter.types import CacheEntry, Candidate, Pins, Step, StepRecord, TokenCounts
+from agentrouter.types import CacheEntry, CallKind, Candidate, Pins, Step, StepFeatures, StepRecord, TokenCounts
 
 _UNKNOWN_TIER = 4
 _SECONDS_PER_DAY = 86_400
@@ -62,6 +64,8 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Date for list prices of models outside the catalogue where a step has no time; None: today (UTC)."""
     overrides: tuple[PriceOverride, ...] = ()
     """Rows of the price override table."""
+    split_subagents: bool = False
+    """Whether a sub-agent's steps make a role of their own (``<role> (sub-agent)``)."""
     command: str = ""
     """What the user typed, for the page."""
 
@@ -108,20 +112,37 @@ class _Live:
 
 
 class Replay:
-    """One replay under way; feed it steps, then ask for the report. ``tally`` may be merged with other shards'."""
+    """One replay under way; feed it steps, then ask for the report. ``tally`` may be merged with other shards'.
 
-    def __init__(self, policy: Policy, world: World, options: ReplayOptions | None = None) -> None:
+    Args:
+        policy: what decides.
+        world: catalogue, hard rules and flow settings.
+        options: how to replay.
+        follows: for which steps (given their role's name in the report) the record is followed instead: the one legal
+            candidate is the recorded model, and no rule bars it. Empty: for all under ``recorded``, else for none.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        world: World,
+        options: ReplayOptions | None = None,
+        follows: Callable[[str], bool] | None = None,
+    ) -> None:
         self.policy, self.world, self.options = policy, world, options or ReplayOptions()
         self.tally = Tally()
         self.frontier = frontier_of(world.catalog, self.options.frontier)
         self.models = RecordedModels(world.catalog, self.options.price_date, self.options.overrides)
+        self.by_role: Tally | None = None
+        """Set by the audit: sums by role and pool of tasks, for an interval of each role's saving."""
+        self._follows = follows
         self._identity = policy.name == "recorded"
         self._worlds: dict[str, World] = {}
         self._live: dict[str, _Live] = {}
         self._dropped: set[int] = set()
 
-    def feed(self, recorded: RecordedStep) -> None:
-        """Replay one step."""
+    def feed(self, recorded: RecordedStep) -> PricedStep | None:
+        """Replay one step; returns its figures as recorded, None if it is in no bill."""
         step = recorded.step
         self.tally.counts["steps"] += 1
         live = self._trajectory(step)
@@ -132,15 +153,17 @@ class Replay:
         if reason:
             self._leave_out(recorded, tokens, reason)
         if tokens is None or reason == ABSURD:
-            return
-        step = self._completed(step, tokens, candidate)
+            return None
+        follow = self._identity or (self._follows is not None and self._follows(self.role_of(step)))
+        step = _completed(step, tokens, candidate, follow=follow)
         frontier = self.frontier
         # A step whose model is unknown leaves the recorded plan's caches as they are, as it does the identity policy's.
         recorded_caches = _lineage(live.recorded, step) if candidate is not None else {}
         frontier_caches = _lineage(live.frontier, step)
         entries = (recorded_caches.get(candidate.name) if candidate else None, frontier_caches.get(frontier.name))
         priced = price_step(recorded, step, candidate, frontier, entries, now)
-        record, caches = self._drive(recorded, step, live, priced, now)
+        world = self._world(candidate, follow=follow)
+        record, caches = self._drive(recorded, step, live, priced, now, world) if world is not None else (None, {})
         if not reason:
             self._book(recorded, live, priced, record, caches, now)
         if candidate is not None:
@@ -151,6 +174,14 @@ class Replay:
             live.state = advance(live.state, record, now)
             live.last_policy = record.served.name if record.served is not None else ""
         live.count += 1
+        return None if reason else priced
+
+    def role_of(self, step: Step, features: StepFeatures | None = None) -> str:
+        """Return the name under which the report counts a step's role: as given, else as inferred."""
+        role = step.role
+        if role in ("", "unknown"):
+            role = features.role.role if features is not None else infer_role(step)
+        return subagent_role(step, role) if self.options.split_subagents else role
 
     def report(self, trace: TraceReport | None = None) -> ReplayReport:
         """Return the report over all steps fed so far."""
@@ -195,24 +226,12 @@ class Replay:
         live.now = started
         return started
 
-    def _completed(self, step: Step, tokens: TokenCounts, candidate: Candidate | None) -> Step:
-        """Give the step the record's token counts, and for the identity policy the model it ran on."""
-        if self._identity:
-            name = candidate.name if candidate is not None else ""
-            return msgspec.structs.replace(step, tokens=tokens, recorded=name, pins=Pins(), data_class="")
-        return step if step.tokens is tokens else msgspec.structs.replace(step, tokens=tokens)
-
     # --- the policy -----------------------------------------------------------------------------------------------
 
     def _drive(
-        self, recorded: RecordedStep, step: Step, live: _Live, priced: PricedStep, now: float
+        self, recorded: RecordedStep, step: Step, live: _Live, priced: PricedStep, now: float, world: World
     ) -> tuple[StepRecord | None, dict[str, CacheEntry]]:
-        """Drive the serving flow over the step; None: no legal candidate, or nothing recorded to follow."""
-        world = self.world
-        if self._identity:
-            if priced.candidate is None:
-                return None, {}
-            world = self._recorded_world(priced.candidate)
+        """Drive the serving flow over the step; None: no legal candidate."""
         try:
             context = prepare(step, live.state, world, now)
         except NoCandidateError as error:
@@ -229,8 +248,15 @@ class Replay:
                 record: StepRecord = stop.value
                 return record, context.caches
 
-    def _recorded_world(self, candidate: Candidate) -> World:
-        """Return a world of the one model that ran, without rules: what happened was possible."""
+    def _world(self, candidate: Candidate | None, *, follow: bool) -> World | None:
+        """Return the world to decide in; to follow the record, one of the model that ran and no rules.
+
+        What happened was possible, so nothing bars it; None: it is not known what ran.
+        """
+        if not follow:
+            return self.world
+        if candidate is None:
+            return None
         world = self._worlds.get(candidate.name)
         if world is None or world.catalog.candidates[0].price != candidate.price:
             world = World(catalog=Catalog((unlimited(candidate),)), settings=self.world.settings)
@@ -259,11 +285,11 @@ class Replay:
         tally, candidate, step = self.tally, priced.candidate, recorded.step
         ran = candidate.name if candidate is not None else recorded.model or "(unknown)"
         ran_tier = int(candidate.tier) if candidate is not None else _UNKNOWN_TIER
-        served, role, verdict, spent = candidate, step.role, Verdicts.SAME, None
+        served, verdict, spent = candidate, Verdicts.SAME, None
         tally.counts[priced.source] += 1
+        role = self.role_of(step, record.features if record is not None else None)
         if record is not None and record.served is not None:
             served = record.served
-            role = role if role != "unknown" else record.features.role.role
             known = self._known(recorded, served.name) if recorded.alternatives else None
             verdict = judge(recorded, priced, served, known)
             spent = spend(record, priced, caches, now)
@@ -283,11 +309,27 @@ class Replay:
         )
         row = figures(recorded, tokens_of(recorded) or step.tokens, priced, spent, verdict, flags)
         tally.add(cell, live.row, live.count, (ran_tier, chosen_tier), row)
+        if self.by_role is not None:
+            pool = f"{role}\0{pool_of(step.parent_id or step.trajectory_id)}"
+            self.by_role.add(cell, self.by_role.trajectory(pool, ""), 0, (ran_tier, chosen_tier), row)
 
     def _leave_out(self, recorded: RecordedStep, tokens: TokenCounts | None, reason: str) -> None:
         sizes = (0, 0) if tokens is None or reason == ABSURD else (tokens.input, tokens.output)
         cost = 0 if reason == ABSURD else recorded.cost_nusd or 0
         self.tally.leave_out(recorded.model or "(unknown)", reason, (*sizes, cost))
+
+
+def subagent_role(step: Step, role: str) -> str:
+    """Return the role's name, marked if the step is a sub-agent's."""
+    return f"{role} (sub-agent)" if step.parent_id or step.kind is CallKind.SUBAGENT else role
+
+
+def _completed(step: Step, tokens: TokenCounts, candidate: Candidate | None, *, follow: bool) -> Step:
+    """Give the step the record's token counts; where the record is followed, its model too, and no rule of its own."""
+    if follow:
+        name = candidate.name if candidate is not None else ""
+        return msgspec.structs.replace(step, tokens=tokens, recorded=name, pins=Pins(), data_class="")
+    return step if step.tokens is tokens else msgspec.structs.replace(step, tokens=tokens)
 
 
 def _lineage(lineages: dict[str, Lineage], step: Step) -> Lineage:

@@ -34,7 +34,8 @@ caption{text-align:left;color:var(--soft);padding:.2rem 0}
 th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 th{font-weight:600}thead th{vertical-align:bottom}
 td{white-space:nowrap}
-th.name,td.name{text-align:left;overflow-wrap:anywhere;white-space:normal;min-width:10.5rem}
+th.name,td.name{text-align:left;overflow-wrap:anywhere;white-space:normal;min-width:5rem}
+tbody th.name{min-width:10.5rem}
 figure{margin:1rem 0}figure svg{width:100%;height:auto;display:block}
 figure svg text{font-family:system-ui,-apple-system,"Segoe UI",sans-serif!important}
 figcaption{font-size:.88rem;color:var(--soft)}
