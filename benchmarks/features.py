@@ -11,12 +11,13 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from agentrouter.features import extract
-from agentrouter.types import History, PastStep, Status, Step, Tier, TokenCounts
+from agentrouter.types import History, PastStep, Status, Step, StepFeatures, Tier, TokenCounts
 from agentrouter.wire import parse_request
 
 PROSE = "Read the failing test, find the function that it calls, and change as little as possible. "
@@ -99,6 +100,11 @@ def timed(action: Callable[[], object], repeats: int) -> dict[str, float]:
     return {"p50_us": round(statistics.median(times), 1), "p99_us": round(times[int(len(times) * 0.99)], 1)}
 
 
+def decide_input(dialect: str, body: bytes, before: History) -> StepFeatures:
+    """Parse and extract, as each request needs it."""
+    return extract(parse_request(dialect, body), before)
+
+
 def history() -> History:
     """Return a history of twenty steps over two tiers."""
     so_far = History()
@@ -135,10 +141,10 @@ def main() -> None:
     for name, (dialect, body) in cases.items():
         step = parse_request(dialect, body, {})
         n = max(50, options.repeats * 30_000 // len(body))
-        parse = timed(lambda dialect=dialect, body=body: parse_request(dialect, body, {}), n)
-        features = timed(lambda step=step: extract(step, before), n)
-        both = timed(lambda dialect=dialect, body=body: extract(parse_request(dialect, body, {}), before), n)
-        decode = timed(lambda body=body: msgspec.json.decode(body), n)
+        parse = timed(partial(parse_request, dialect, body), n)
+        features = timed(partial(extract, step, before), n)
+        both = timed(partial(decide_input, dialect, body, before), n)
+        decode = timed(partial(msgspec.json.decode, body), n)
         results[name] = {
             "bytes": len(body),
             "messages": len(step.messages),

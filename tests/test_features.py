@@ -21,9 +21,8 @@ from agentrouter.features import (
     extract,
     infer_role,
 )
-from agentrouter.observations import looks_failed
+from agentrouter.observations import looks_failed, shares
 from agentrouter.roles import VERBS, tool_role, verb_role
-from agentrouter.shares import shares
 from agentrouter.types import (
     CallKind,
     History,
@@ -80,14 +79,18 @@ def after(*steps: PastStep) -> History:
     return history
 
 
-# --- group 1: role -----------------------------------------------------------------------------------------------------
+# --- group 1: role ---------------------------------------------------------------------------------------------------
 
 
 def test_roles_of_the_step_tables_map_sensibly() -> None:
     names = ("planner", "worker", "critic", "tool_call", "unknown")
-    assert ["plan", "execute", "verify", "tool_call", "unknown"] == [canonical_role(name) for name in names]
-    assert ["plan", "execute", "verify", "tool_call", "unknown"] == [
-        canonical_role(name.upper().replace("_", "-")) for name in names
+    assert [canonical_role(name) for name in names] == ["plan", "execute", "verify", "tool_call", "unknown"]
+    assert [canonical_role(name.upper().replace("_", "-")) for name in names] == [
+        "plan",
+        "execute",
+        "verify",
+        "tool_call",
+        "unknown",
     ]
 
 
@@ -101,7 +104,7 @@ def test_no_alias_stands_for_two_roles() -> None:
 def test_the_users_own_role_stays_on_the_step_and_the_feature_is_canonical() -> None:
     own = step(user("Fix the gate."), role="gatekeeper")
     assert canonical_role("gatekeeper") == ""
-    assert ("gatekeeper", "edit") == (own.role, extract(own, EMPTY).role.role)
+    assert (own.role, extract(own, EMPTY).role.role) == ("gatekeeper", "edit")
     assert extract(step(user("Fix the gate."), role="planner"), EMPTY).role.role == "plan"
 
 
@@ -162,14 +165,14 @@ def test_questions_and_tool_results() -> None:
     ).role.is_tool_result
 
 
-# --- group 2: semantics --------------------------------------------------------------------------------------------------
+# --- group 2: semantics ----------------------------------------------------------------------------------------------
 
 
 def test_newest_instruction_and_observation() -> None:
     features = extract(
         step(user("first"), calls("a"), result("one"), user("second"), calls("a"), result("two"), calls("a")), EMPTY
     )
-    assert ("second", "two") == (features.semantics.instruction, features.semantics.observation)
+    assert (features.semantics.instruction, features.semantics.observation) == ("second", "two")
 
 
 def test_long_texts_keep_head_and_tail() -> None:
@@ -186,7 +189,7 @@ def test_a_reminder_block_is_no_instruction() -> None:
     assert extract(step(user("Do it"), calls("a"), result("b"), reminder), EMPTY).semantics.instruction == "Do it"
 
 
-# --- group 3: load -------------------------------------------------------------------------------------------------------
+# --- group 3: load ---------------------------------------------------------------------------------------------------
 
 
 def test_load_by_hand() -> None:
@@ -200,21 +203,21 @@ def test_load_by_hand() -> None:
     load = extract(step(*messages, tools=tools), EMPTY).load
     # tool: 8 + 1 + 2 + 4 = 15; system: 4 + 10 + 1200 = 1214; user: 4 + 5 + 2 * 2500 = 5009;
     # assistant: 4 + 3 + (4 + 1 + 1) = 13; result: 4 + 3 = 7. Together 6258.
-    assert (6_258, 7, 4, 1, 15) == (
+    assert (
         load.prefix_tokens,
         load.new_tokens,
         load.n_messages,
         load.n_tools,
         load.tool_schema_tokens,
-    )
-    assert (1, 2) == (load.n_images, load.n_files)
+    ) == (6_258, 7, 4, 1, 15)
+    assert (load.n_images, load.n_files) == (1, 2)
     counted = extract(step(*messages, tools=tools, tokens=TokenCounts(input=9_000)), EMPTY).load
-    assert (9_000, 7) == (counted.prefix_tokens, counted.new_tokens)
+    assert (counted.prefix_tokens, counted.new_tokens) == (9_000, 7)
 
 
 def test_a_first_step_is_all_new() -> None:
     load = extract(step(user("u" * 20)), EMPTY).load
-    assert (9, 9) == (load.prefix_tokens, load.new_tokens)  # 4 + 20 / 4
+    assert (load.prefix_tokens, load.new_tokens) == (9, 9)  # 4 + 20 / 4
 
 
 def test_shares_tell_prose_code_and_data_apart() -> None:
@@ -242,15 +245,15 @@ def test_token_estimates_grow_with_the_text(one: str, other: str) -> None:
     assert estimate_tokens(one) <= estimate_tokens(one + other) <= estimate_tokens(one) + estimate_tokens(other)
 
 
-# --- group 4: state ------------------------------------------------------------------------------------------------------
+# --- group 4: state --------------------------------------------------------------------------------------------------
 
 
 def test_state_from_the_history() -> None:
     history = after(past(0, Tier.FRONTIER, 300), past(1, Tier.MINIMAL, 50, failed=True), past(2, Tier.MID, 150))
     state = extract(step(index=3, retry=1, tokens=TokenCounts(input=10)), history).state
-    assert (3, 2, 0, 3, 2) == (len(state.recent_tiers), 2, state.repeated_calls, state.step_index, state.switches)
-    assert (Tier.FRONTIER, Tier.MINIMAL, Tier.MID) == state.recent_tiers
-    assert (1, 2, False) == (state.errors, state.steps_since_error, state.last_is_error)
+    assert (len(state.recent_tiers), 2, state.repeated_calls, state.step_index, state.switches) == (3, 2, 0, 3, 2)
+    assert state.recent_tiers == (Tier.FRONTIER, Tier.MINIMAL, Tier.MID)
+    assert (state.errors, state.steps_since_error, state.last_is_error) == (1, 2, False)
     assert state.retries == 1
     assert state.foreign_share == pytest.approx(1 - 150 / 500)
 
@@ -258,7 +261,7 @@ def test_state_from_the_history() -> None:
 def test_failures_at_the_end_of_the_history_are_retries() -> None:
     history = after(past(0, Tier.MID), past(1, Tier.MID, failed=True), past(2, Tier.MID, failed=True))
     state = extract(step(index=3), history).state
-    assert (2, True, 1) == (state.retries, state.last_is_error, state.steps_since_error)
+    assert (state.retries, state.last_is_error, state.steps_since_error) == (2, True, 1)
 
 
 def test_state_from_the_messages() -> None:
@@ -273,15 +276,15 @@ def test_state_from_the_messages() -> None:
     )
     state = extract(step(*messages, index=3), EMPTY).state
     # The newer failure was answered by one turn of the model.
-    assert (2, 1, False, 3) == (state.errors, state.steps_since_error, state.last_is_error, state.tool_results)
+    assert (state.errors, state.steps_since_error, state.last_is_error, state.tool_results) == (2, 1, False, 3)
     state = extract(step(*messages[:5], index=2), EMPTY).state
-    assert (2, 0, True, 2) == (state.errors, state.steps_since_error, state.last_is_error, state.tool_results)
+    assert (state.errors, state.steps_since_error, state.last_is_error, state.tool_results) == (2, 0, True, 2)
 
 
 def test_one_failure_among_parallel_results_counts() -> None:
     messages = (user("Fix"), calls("a", "b"), result("x", is_error=True), result("fine"))
     state = extract(step(*messages), EMPTY).state
-    assert (1, True, 0) == (state.errors, state.last_is_error, state.steps_since_error)
+    assert (state.errors, state.last_is_error, state.steps_since_error) == (1, True, 0)
 
 
 def test_identical_calls_are_counted() -> None:
@@ -336,7 +339,7 @@ def test_successes_are_not_failures(text: str) -> None:
     assert not looks_failed(text)
 
 
-# --- group 5: dependency -------------------------------------------------------------------------------------------------
+# --- group 5: dependency ---------------------------------------------------------------------------------------------
 
 
 def test_contracts_and_fan_out() -> None:
@@ -347,7 +350,7 @@ def test_contracts_and_fan_out() -> None:
         OutputContract(form="tool", tool="f"),
         SCHEMA,
     ]
-    assert [0, 1, 1, 2, 2] == [extract(step(output=form), EMPTY).dependency.contract_strictness for form in forms]
+    assert [extract(step(output=form), EMPTY).dependency.contract_strictness for form in forms] == [0, 1, 1, 2, 2]
     assert extract(step(role="planner"), EMPTY).dependency.fan_out == 1.0
     assert extract(step(kind=CallKind.TITLE), EMPTY).dependency.fan_out == 0.0
 
@@ -372,19 +375,19 @@ def test_a_step_with_side_effects_is_not_reversible() -> None:
     assert not extract(step(user("x"), replayable=False), EMPTY).dependency.reversible
 
 
-# --- steps without messages ----------------------------------------------------------------------------------------------
+# --- steps without messages ------------------------------------------------------------------------------------------
 
 
 def test_a_step_without_messages() -> None:
     history = after(past(0, Tier.MID, 70))
     features = extract(step(index=1, role="worker", tokens=TokenCounts(input=5_000, output=70)), history)
     assert features.role.role == "execute"
-    assert (5_000, 70, 0, 0.0) == (
+    assert (
         features.load.prefix_tokens,
         features.load.new_tokens,
         features.load.n_messages,
         features.load.code_share,
-    )
+    ) == (5_000, 70, 0, 0.0)
     assert extract(step(tokens=TokenCounts(input=5_000)), EMPTY).load.new_tokens == 5_000
 
 
@@ -402,7 +405,7 @@ def test_the_short_way_without_messages_equals_the_long_way() -> None:
             assert short.role == long.role
 
 
-# --- no leak -------------------------------------------------------------------------------------------------------------
+# --- no leak ---------------------------------------------------------------------------------------------------------
 
 
 def trajectory(seed: int, length: int = 12) -> list[tuple[Step, PastStep]]:
@@ -502,7 +505,7 @@ def test_features_survive_the_ledgers_format() -> None:
         assert encoded == msgspec.json.encode(msgspec.json.decode(encoded, type=StepFeatures))
 
 
-# --- cost ----------------------------------------------------------------------------------------------------------------
+# --- cost ------------------------------------------------------------------------------------------------------------
 
 
 def seconds(rounds: int) -> float:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from agentrouter.errors import InputError
 from agentrouter.types import CallKind, Pins, Slo, Step, Tier
-from agentrouter.volatile import stable_text, visible_text
 from agentrouter.wire import parse_request
 from agentrouter.wire.identity import MAX_ID_CHARS, is_warm_up, safe_id
+from agentrouter.wire.volatile import stable_text, visible_text
 
 HI: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 
@@ -61,7 +61,7 @@ def test_metadata_user_id_is_read_as_json_then_as_text(user_id: str, expected: s
 def test_our_header_names_the_trajectory_of_a_sub_agent_too() -> None:
     headers = {"x-agentrouter-trajectory": "mine", "x-claude-code-session-id": "s", "x-claude-code-agent-id": "a"}
     step = chat(headers)
-    assert ("mine", "", CallKind.SUBAGENT) == (step.trajectory_id, step.parent_id, step.kind)
+    assert (step.trajectory_id, step.parent_id, step.kind) == ("mine", "", CallKind.SUBAGENT)
 
 
 def test_a_sub_agent_whose_headers_were_dropped_is_told_by_its_system_block() -> None:
@@ -168,7 +168,7 @@ def test_a_retry_keeps_the_step_id_and_any_other_request_has_its_own() -> None:
     first = chat({"x-stainless-retry-count": "0"})
     again = chat({"x-stainless-retry-count": "1"})
     assert first.id == again.id
-    assert (0, 1) == (first.retry, again.retry)
+    assert (first.retry, again.retry) == (0, 1)
     others = [
         chat({"x-session-id": "elsewhere"}),
         chat(messages=[{"role": "user", "content": "ho"}]),

@@ -9,9 +9,8 @@ The groups follow "AgentRouter" (AdaptFM workshop, 2026), which says that there 
 
 from __future__ import annotations
 
-from agentrouter.observations import is_observation, looks_failed
+from agentrouter.observations import is_observation, looks_failed, shares
 from agentrouter.roles import ROLES, canonical_role, role_from, verb_role
-from agentrouter.shares import shares
 from agentrouter.tokens import estimate_tokens, message_tokens, prompt_tokens, tool_tokens
 from agentrouter.types import (
     DependencyFeatures,
@@ -26,7 +25,7 @@ from agentrouter.types import (
     StepFeatures,
     ToolCall,
 )
-from agentrouter.volatile import visible_text
+from agentrouter.wire.volatile import visible_text
 
 __all__ = ["ROLES", "canonical_role", "estimate_tokens", "extract", "infer_role"]
 
@@ -106,6 +105,7 @@ class _Scan:
     )
 
     def __init__(self) -> None:
+        # A message that is neither of the system nor empty has been met, so the newest of them is behind us.
         self.started = False
         self.is_tool_result = False
         self.instruction = ""

@@ -1,15 +1,20 @@
-"""What a tool's answer looks like when no field says so, and whether it reports a failure.
+"""What a text looks like where no field says so: a tool's answer, a failure, code, data.
 
-Law: pure. Only a bounded window of the text is read: its first ``HEAD_CHARS`` and last ``TAIL_CHARS`` characters.
+Law: pure. Only bounded windows of a text are read: for failures its first ``HEAD_CHARS`` and last ``TAIL_CHARS``
+characters, for the shares of code and data its last ``SAMPLE_CHARS``. The shares rise linearly with the density of the
+characters that mark code or data, from what prose has to what code or data has.
 """
 
 from __future__ import annotations
 
 import re
 
+from agentrouter.types import Message
+
 HEAD_CHARS = 200
 TAIL_CHARS = 300
 _OPENING_CHARS = 40
+SAMPLE_CHARS = 400
 
 _OBSERVATION_HEADS = (
     "Observation:",
@@ -78,3 +83,41 @@ def looks_failed(text: str) -> bool:
     if not ("xit " in window or "xited " in window or "eturncode" in window or "eturn code" in window):
         return False
     return any(code.strip("-0") for code in _EXIT_CODE.findall(window))
+
+
+_CODE_LOW, _CODE_HIGH = 0.03, 0.12
+"""Density of code characters in prose and in code."""
+_DATA_LOW, _DATA_HIGH = 0.06, 0.30
+
+
+def _classes() -> bytes:
+    """Return the table that maps each byte to ``c`` (marks code), ``d`` (marks data) or a blank."""
+    table = bytearray(b" " * 256)
+    for byte in b"{}()[];=<>_/\\&*+#@$`":
+        table[byte] = ord("c")
+    for byte in b'0123456789",:|\t':
+        table[byte] = ord("d")
+    return bytes(table)
+
+
+_CLASSES = _classes()
+
+
+def shares(messages: tuple[Message, ...]) -> tuple[float, float]:
+    """Return the code share and the data share (0 to 1 each, three decimals) of the messages' windows.
+
+    System messages are left out: they say what the agent is, not what it works on.
+    """
+    sample = "".join([m.text[-SAMPLE_CHARS:] for m in messages if m.role != "system" and m.role != "developer"])
+    if not sample:
+        return 0.0, 0.0
+    marks = sample.encode("utf-8", "surrogatepass").translate(_CLASSES)
+    size = len(marks)
+    return (
+        _ramp(marks.count(b"c") / size, _CODE_LOW, _CODE_HIGH),
+        _ramp(marks.count(b"d") / size, _DATA_LOW, _DATA_HIGH),
+    )
+
+
+def _ramp(density: float, low: float, high: float) -> float:
+    return round(min(1.0, max(0.0, (density - low) / (high - low))), 3)

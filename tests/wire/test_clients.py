@@ -112,12 +112,12 @@ def test_claude_code_step_in_full() -> None:
         ("toolu_0", "Bash", {"command": "grep -c apple trees.txt"})
     ]
     assert len("Look first.") == said.reasoning_chars
-    assert ("12", "toolu_0", False, True) == (
+    assert (
         result.text,
         result.tool_call_id,
         result.is_error,
         result.cache_breakpoint,
-    )
+    ) == ("12", "toolu_0", False, True)
     assert second.tokens.input == second.tokens.cacheable  # the breakpoint is on the last message
     features = extract(second, History())
     assert features.semantics.instruction == "Count the apple trees."  # not the reminder before it
@@ -142,7 +142,7 @@ def test_codex_tools_and_reasoning() -> None:
     ]
     assert "spawn_agent" in second.tools[1].parameters
     said = second.messages[-2]
-    assert ("assistant", "I run mv.", 400, 1) == (said.role, said.text, said.reasoning_chars, len(said.tool_calls))
+    assert (said.role, said.text, said.reasoning_chars, len(said.tool_calls)) == ("assistant", "I run mv.", 400, 1)
     assert extract(second, History()).state.last_is_error  # "Process exited with code 1"
 
 
@@ -161,10 +161,10 @@ def test_a_handoff_is_another_agent() -> None:
 
 def test_a_forced_answer_tool_is_formatting() -> None:
     forced, schema = steps_of("pydantic_ai")
-    assert ("tool", "final_result") == (forced.output.form, forced.output.tool)
+    assert (forced.output.form, forced.output.tool) == ("tool", "final_result")
     assert extract(forced, History()).role.role == "format"
     assert extract(forced, History()).dependency.contract_strictness == 2
-    assert {"type": "object", "properties": {"city": {"type": "string"}}} == json.loads(schema.output.schema)
+    assert json.loads(schema.output.schema) == {"type": "object", "properties": {"city": {"type": "string"}}}
     assert schema.output.max_tokens == 64
     assert schema.tokens.output == 64  # never more than the limit
 

@@ -93,7 +93,7 @@ def test_of_duplicate_keys_the_last_wins() -> None:
 
 
 def test_objects_are_checked_in_every_corner() -> None:
-    assert {"a": [1.5, "b"]} == decode_object(b'{"a":[1.5,"b"]}')
+    assert decode_object(b'{"a":[1.5,"b"]}') == {"a": [1.5, "b"]}
     for body in (b'{"zzz":1e400}', b'{"zzz":' + b"9" * 20_000 + b"}", b"[]", DEEP, b'{"a":' + DEEP + b"}"):
         with pytest.raises(InputError):
             decode_object(body)
@@ -112,13 +112,13 @@ def test_objects_in_memory_that_json_cannot_carry() -> None:
 
 
 def test_a_header_that_holds_an_object_or_not() -> None:
-    assert {"a": 1} == decode_json_mapping('{"a":1}')
+    assert decode_json_mapping('{"a":1}') == {"a": 1}
     for text in ("", "a", "[1]", '{"a":', '{"a":"\ud800"}', '{"a":' + "[" * 100_000):
         assert decode_json_mapping(text) is None
 
 
 # Every field of every dialect, with its path, set to values of wrong types.
-FIELDS = {
+FIELDS: dict[str, dict[str, tuple[object, ...]]] = {
     "openai_chat": {
         "messages": (None, 7, "a", {}, [None], [7], ["a"], [[]], [{}], []),
         "model": (None, 7, []),
@@ -225,8 +225,11 @@ JSON = st.recursive(
     max_leaves=12,
 )
 NAMES = st.sampled_from(
-    "messages input system tools role content type text tool_calls function name arguments stream metadata user_id "
-    "output_config format tool_choice max_tokens is_error tool_use_id summary output cache_control".split()
+    [
+        *("messages", "input", "system", "tools", "role", "content", "type", "text", "tool_calls", "function", "name"),
+        *("arguments", "stream", "metadata", "user_id", "output_config", "format", "tool_choice", "max_tokens"),
+        *("is_error", "tool_use_id", "summary", "output", "cache_control"),
+    ]
 )
 SHAPED = st.recursive(
     JSON | st.sampled_from(["user", "assistant", "tool", "text", "tool_result", "message", "function_call_output"]),
@@ -238,11 +241,12 @@ SHAPED = st.recursive(
 @given(body=st.dictionaries(NAMES, SHAPED, max_size=6), dialect=st.sampled_from(sorted(DIALECTS)))
 def test_any_object_is_read_or_refused(body: dict[str, object], dialect: str) -> None:
     try:
-        step = parse_request(dialect, json.dumps(body).encode())
+        parse_request(dialect, json.dumps(body).encode())
     except InputError as error:
-        assert len(str(error)) < 400
+        message = str(error)
     else:
-        assert step.tokens.input >= 0
+        message = "read"
+    assert 0 < len(message) < 400
 
 
 @given(body=st.binary(max_size=64), dialect=st.sampled_from(sorted(DIALECTS)))

@@ -20,9 +20,9 @@ import msgspec
 
 from agentrouter.errors import InputError
 from agentrouter.types import NUSD_PER_USD, CallKind, Message, Pins, Slo, Tier, Tool
-from agentrouter.volatile import BILLING_HEAD, is_setup, stable_text, visible_text
 from agentrouter.wire.json_text import decode_json_mapping
 from agentrouter.wire.prompt import Hints, Prompt
+from agentrouter.wire.volatile import BILLING_HEAD, is_setup, stable_text, visible_text
 
 MAX_ID_CHARS = 256
 """A longer id, or one with control characters, is replaced by its hash."""
