@@ -133,7 +133,7 @@ def test_costs_and_retention_by_hand(tmp_path: Path) -> None:
     ]
     report = run(write(tmp_path, rows), "fixed:efficient")
     found = of(report.sources[0], "fixed:efficient")
-    # 1,000 in, 100 out a row, no cache: efficient 1000 * .3 + 100 * 1.2 = 420 micro-dollars, frontier 5000 + 2500 = 7500.
+    # 1,000 in, 100 out, no cache: efficient 1000 * .3 + 100 * 1.2 = 420 micro-dollars, frontier 5000 + 2500 = 7500.
     assert found.cost_nocache_usd == pytest.approx(4 * 420e-6)
     assert found.cost_reduction_nocache.value == pytest.approx(1 - 420 / 7500)
     # One step a run: all input is a cache write at 1.25: 375 + 120 = 495 against 6250 + 2500 = 8750.
@@ -379,7 +379,7 @@ def test_the_view_names_every_policy_and_what_was_left_out(tmp_path: Path) -> No
     report = run(folder, "roles", "threshold:length")
     text = StringIO()
     Console(file=text, width=160).print(render(report))
-    for word in ("roles", "threshold:length", "oracle", "random", *ALWAYS, "first"[:0] + "own", "other"):
+    for word in ("roles", "threshold:length", "oracle", "random", *ALWAYS, "own", "other"):
         assert word in text.getvalue()
     assert "new" in text.getvalue()
     assert "no_messages" in text.getvalue()
@@ -421,6 +421,24 @@ def test_a_failing_policy_is_counted_and_the_default_tier_serves(tmp_path: Path)
     found = of(report.overall, "broken")
     assert found.policy_errors == found.n
     assert found.tier_shares == (0.0, 0.0, 0.0, 1.0)
+
+
+class _Sometimes:
+    """Scores only the first step of a run."""
+
+    name, reviews = "sometimes", False
+
+    def decide(self, step: Step, context: Context) -> Decision:
+        return build("roles" if step.index else "threshold:length").decide(step, context)
+
+
+def test_scores_on_some_rows_only_are_calibrated_on_those(tmp_path: Path) -> None:
+    rows = [row("run", four(0, 1, 1, 1), step_index=i) for i in range(2)]
+    found = of(run(write(tmp_path, rows), _Sometimes()).overall, "sometimes")
+    assert found.calibration.n == 1
+    # One row: the frontier's p_ok is 1 and it passes, so both are 0.
+    assert (found.calibration.ece[3], found.calibration.brier[3]) == (0.0, 0.0)
+    assert found.quality.aiq is None
 
 
 def test_policies_see_history_but_no_outcomes(tmp_path: Path) -> None:
@@ -574,5 +592,5 @@ def test_published_yardstick_through_the_whole_evaluation(shared_report: tuple[E
         assert two.n == n
         assert curves["oracle"].apgr == pytest.approx(oracle, abs=5e-5)
         assert curves["prompt-length"].apgr == pytest.approx(length, abs=2e-3)
-        assert curves["random"].apgr == pytest.approx(0.5, abs=0.02)
+        assert curves["random"].apgr == pytest.approx(0.5, abs=0.03)  # one draw; GSM8K has only 1,307 rows
         assert curves["fixed:frontier"].apgr == pytest.approx(0.5)

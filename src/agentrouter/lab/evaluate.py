@@ -174,7 +174,7 @@ def _part(
     draws = np.random.default_rng([world.settings.seed, zlib.crc32(table.source.encode())]).random(table.run.size)
     takens = []
     for index, policy in enumerate(policies):
-        p_ok = None if np.isnan(driven.p_ok[index]).any() else driven.p_ok[index]
+        p_ok = driven.p_ok[index] if known(driven.p_ok[index]).any() else None
         choice, errors = driven.tiers[index], int(driven.errors[index])
         takens.append(_taken(policy.name, choice, rows, bills, p_ok=p_ok, errors=errors))
     takens += [_taken(name, choice, rows, bills) for name, choice in _references(rows, draws).items()]
@@ -337,7 +337,7 @@ def _two_models(part: _Part, *, seed: int, resamples: int) -> TwoModels | None:
 def _curve_scores(part: _Part, low: int, high: int) -> list[tuple[str, str, Floats]]:
     scores: list[tuple[str, str, Floats]] = []
     for taken in part.takens:
-        if not taken.reference and taken.p_ok is not None:
+        if not taken.reference and taken.p_ok is not None and known(taken.p_ok).all():
             scores.append((taken.policy, "scores", taken.p_ok[:, high] - taken.p_ok[:, low]))
         elif not taken.reference:
             scores.append((taken.policy, "tiers", taken.choice.astype(np.float64)))

@@ -53,6 +53,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     """As ``cost``, for the tiers as read."""
     cache_read: Ints
     p_ok: Floats | None = None
+    """(n, 4) scores, NaN on rows where the policy gave none; None: it never gave any."""
     errors: int = 0
 
 
@@ -217,7 +218,7 @@ def _frontier(rows: Rows, taken: Taken, success: float | None, read_plain: float
     low = (float(price[:, 0].mean()), float(outcome[:, 0].mean()))
     high = (float(price[:, FRONTIER].mean()), float(outcome[:, FRONTIER].mean()))
     points = [(read_plain / at.size, success)]
-    if taken.p_ok is not None and not np.isnan(taken.p_ok[at]).any():
+    if taken.p_ok is not None and known(taken.p_ok[at]).all():
         points = _sweep(taken.p_ok[at], outcome, price, high[0])
         swept_cost, swept_quality = np.array(points).T
         if high[0] > swept_cost.min():
@@ -313,8 +314,12 @@ def pooled(parts: Sequence[tuple[Rows, list[Taken]]], keep: Sequence[Bools] | No
             name: joined(lambda part, name=name, index=index: getattr(part[1][index], name))
             for name in ("choice", "cost", "read_cost", "cache_read")
         }
-        scored = all(part[1][index].p_ok is not None for part in parts)
-        p_ok = joined(lambda part, index=index: part[1][index].p_ok) if scored else None
+        scored = any(part[1][index].p_ok is not None for part in parts)
+        p_ok = joined(lambda part, index=index: _scores(part[1][index])) if scored else None
         errors = sum(part[1][index].errors for part in parts)
         takens.append(Taken(policy=first.policy, reference=first.reference, p_ok=p_ok, errors=errors, **arrays))
     return rows, takens
+
+
+def _scores(taken: Taken) -> Floats:
+    return taken.p_ok if taken.p_ok is not None else np.full((taken.choice.size, len(Tier)), np.nan)

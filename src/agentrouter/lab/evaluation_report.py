@@ -29,6 +29,8 @@ RULES = (
     "always choosing the frontier tier retains 1 by definition, also where nothing can be compared (basis: identity)",
     "tier label: lowest tier with outcome >= 0.5, on step- or turn-level rows with all four tiers measured; a row "
     "where no tier reaches 0.5 has none",
+    "TrajPass and CostSave take a trajectory as the rows of it that the table has, if all of them have a label; costs "
+    "with caches, one benchmark a source",
     "answers are not simulated: no verifier runs, the first attempt is served, nothing escalates",
     "oracle: per row the measured tier with the best outcome, ties to the cheaper; oracle-cheapest: the cheapest tier "
     "no worse than the reference; frontier where nothing was measured",
