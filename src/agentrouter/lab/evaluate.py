@@ -104,13 +104,24 @@ def evaluate(
         for table in read_tables(file, tiers, report):
             without.update(table.models_without_tier)
             parts.append(_part(table, built, world, report, progress))
-    filled = [part for part in parts if part.rows.run.size]
-    if not filled:
+    if not any(part.rows.run.size for part in parts):
         raise InputError(f"no row can be used ({report.lines} read)", file=str(where))
+    return _report(parts, built, candidates, (report, without), (seed, resamples))
+
+
+def _report(
+    parts: list[_Part],
+    policies: list[Policy],
+    candidates: tuple[Candidate, ...],
+    read: tuple[TraceReport, Counter[str]],
+    draws: tuple[int, int],
+) -> EvaluationReport:
+    filled = [part for part in parts if part.rows.run.size]
+    (report, without), (seed, resamples) = read, draws
     return EvaluationReport(
         seed=seed,
         resamples=resamples,
-        policies=[PolicyInfo(name=policy.name, hash=policy_hash(policy)) for policy in built],
+        policies=[PolicyInfo(name=policy.name, hash=policy_hash(policy)) for policy in policies],
         prices={one.tier.label: _prices(one) for one in candidates},
         files=[Path(file).name for file in report.files],
         rows=report.lines,

@@ -20,7 +20,7 @@ SHOWN_MODELS = 8
 def render(report: EvaluationReport) -> RenderableType:
     """Return the report for ``rich.console.Console.print``: overall, step level, then each source."""
     blocks: list[RenderableType] = [_block(report.overall)]
-    if report.step_level is not None:
+    if report.step_level is not None and report.step_level.n < report.overall.n:
         blocks.append(_block(report.step_level))
     for source in report.sources:
         blocks.append(_block(source))
@@ -33,7 +33,7 @@ def render(report: EvaluationReport) -> RenderableType:
 def _block(source: SourceResult) -> RenderableType:
     table = Table(title=f"{source.source}  ({source.n:,} steps, {source.groups:,} groups)", title_justify="left")
     table.add_column("policy", no_wrap=True)
-    heads = ("cost USD", "saved", "saved, no cache", "kept", "saved there", "pass", "exact", "TrajPass", "CostSave")
+    heads = ("kept", "saved", "pass", "exact", "TrajPass", "CostSave", "all: USD", "all: saved", "all: no cache")
     for head in heads:
         table.add_column(head, justify="right")
     table.add_column("tiers %", justify="right", no_wrap=True)
@@ -55,15 +55,15 @@ def _cells(result: PolicyResult) -> list[str]:
     kept = _interval(quality.retention) if quality.basis == "measured" else _interval(quality.retention) + "*"
     return [
         result.policy,
-        f"{result.cost_usd:.4f}",
-        _interval(result.cost_reduction),
-        _interval(result.cost_reduction_nocache),
         kept if quality.retention is not None else "-",
         _interval(quality.cost_reduction),
         _percent(labels.pass_rate if labels is not None else None),
         _percent(labels.exact_rate if labels is not None else None),
         _percent(twin.traj_pass if twin is not None else None),
         _percent(twin.cost_save if twin is not None else None),
+        f"{result.cost_usd:.4f}",
+        _interval(result.cost_reduction),
+        _interval(result.cost_reduction_nocache),
         "/".join(f"{100 * share:.0f}" for share in result.tier_shares),
     ]
 
@@ -96,8 +96,9 @@ def _notes(report: EvaluationReport) -> str:
     lines = [
         f"{report.used:,} of {report.rows:,} rows of {len(report.files)} files; seed {report.seed}; brackets: 95 %, "
         f"{report.resamples:,} resamples over groups",
-        "saved: cost reduction against always-frontier, prompt caches on. kept: retention of the reference's quality "
-        "(* by definition, nothing to compare). saved there: cost reduction on the compared rows.",
+        "kept: retention of the reference's quality, saved: cost reduction against it, both on the compared steps with "
+        "the tiers as read, prompt caches on (* by definition, nothing to compare). all: the bill over all steps with the "
+        "tiers as chosen, whether their outcome is known or not.",
     ]
     if report.models_without_tier:
         names = list(report.models_without_tier)
