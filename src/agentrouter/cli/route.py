@@ -114,6 +114,8 @@ def decode_line(line: bytes, number: int) -> StepLine:
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         raise InputError(message[:1].lower() + message[1:], line=number, field=place.rstrip("`").lstrip(".")) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8 text (byte {error.start} of a string)", line=number) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"not a JSON object: {error}", line=number) from None
 
@@ -165,7 +167,7 @@ def _id_of(line: bytes) -> str | int | None:
 
     try:
         found = msgspec.json.decode(line, type=OnlyId).id
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return found if isinstance(found, str | int) else None
 
