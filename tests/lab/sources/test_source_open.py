@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from agentrouter.errors import InputError, LedgerError
-from agentrouter.lab.sources import SOURCES, load, open_traces
+from agentrouter.lab.sources import SOURCES, lines, load, open_traces
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 
@@ -49,6 +50,41 @@ def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
         open_traces(tmp_path / "nothing.jsonl")
 
 
+@pytest.mark.parametrize("format", ["otlp", "openinference", "claude_code", "openai_log", "litellm", "twinrouter"])
+def test_a_first_record_longer_than_the_head_is_known(tmp_path: Path, format: str) -> None:
+    first = json.loads((TRACES / f"{format}.jsonl").read_text().splitlines()[2])
+    text = json.dumps(first)
+    # Fill the first text of the prompt (or some other long value) far beyond the head.
+    for filler in ('"content": "', '"stringValue": "', '"text": "', '"model": "'):
+        if filler in text:
+            text = text.replace(filler, filler + "x" * 200_000, 1)
+            break
+    path = tmp_path / "trace.jsonl"
+    path.write_text(text + "\n")
+    _, report = open_traces(path)
+    # OpenInference marks may lie behind the head; the OTLP reader reads such spans too.
+    assert report.format in ({"otlp", "openinference"} if format == "openinference" else {format})
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64])
+def test_an_array_is_split_alike_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    whole, expected = open_traces(TRACES / "litellm.json")
+    steps = list(whole)
+    monkeypatch.setattr(lines, "CHUNK_BYTES", chunk)
+    pieces, report = open_traces(TRACES / "litellm.json")
+    assert list(pieces) == steps
+    assert (report.lines, report.skipped) == (expected.lines, expected.skipped)
+
+
+def test_a_cut_array_keeps_its_whole_records(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    data = (TRACES / "litellm.json").read_bytes()
+    path.write_bytes(data[: data.index(b'"req-3"') + 40])
+    steps, report = open_traces(path)
+    assert [one.step.id for one in steps] == ["req-1", "req-2"]
+    assert [one.message for one in report.problems] == ["the file ends inside this record"]
+
+
 def test_no_paths_and_a_folder_without_traces_are_errors(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("notes")
     with pytest.raises(InputError, match=r"the folder holds no trace.*README\.md"):
@@ -76,8 +112,7 @@ def test_gzip_is_read_whatever_its_name(tmp_path: Path) -> None:
 
 def test_a_cut_gzip_gives_its_beginning_and_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl.gz"
-    lines = (TRACES / "litellm.jsonl").read_bytes() * 400
-    path.write_bytes(gzip.compress(lines)[:-200])
+    path.write_bytes(gzip.compress((TRACES / "litellm.jsonl").read_bytes() * 400)[:-200])
     steps, report = open_traces(path, format="litellm")
     assert len(list(steps)) == 5
     assert [(one.line, one.message[:30]) for one in report.problems] == [(0, "the gzip file ends early or is")]

@@ -56,7 +56,11 @@ def open_traces(
     for path in listed:
         if str(path) == STDIN:
             spool = _spool_stdin()
-            plan.append((spool, _source_of(spool, sources, format)))
+            try:
+                plan.append((spool, _source_of(spool, sources, format)))
+            except InputError:
+                shutil.rmtree(spool.parent, ignore_errors=True)
+                raise
         elif Path(path).is_dir():
             plan.extend(_in_folder(Path(path), sources, format, report))
         else:

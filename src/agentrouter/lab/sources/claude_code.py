@@ -109,7 +109,7 @@ class ClaudeCodeSource:
         if b'"parentUuid"' not in head and b'"leafUuid"' not in head and b'"file-history-snapshot"' not in head:
             return False
         keys = lines.top_keys(head)
-        return b"type" in keys and bool({b"parentUuid", b"leafUuid", b"snapshot"} & keys)
+        return bool({b"type", b"sessionId"} & keys) and bool({b"parentUuid", b"leafUuid", b"snapshot"} & keys)
 
     def read(self, path: Path, report: TraceReport) -> Iterator[RecordedStep]:
         """Yield each call when its last line has been read."""

@@ -54,7 +54,15 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What each fact is called, best name first."""
 
-_CONTENT = ("gen_ai.input.messages", "gen_ai.prompt")
+_CONTENT = frozenset(
+    (
+        "gen_ai.input.messages",
+        "gen_ai.prompt",
+        "gen_ai.prompt.0.role",
+        "gen_ai.prompt.0.content",
+        "gen_ai.prompt.1.content",
+    )
+)
 _KINDS = {
     "chat": CALL,
     "generate_content": CALL,
@@ -227,16 +235,9 @@ def numbered(attributes: Mapping[str, object], prefix: str) -> list[dict[str, ob
     return [rows[position] for position in sorted(rows)]
 
 
-def _has_content(attributes: Mapping[str, object]) -> bool:
-    for name in attributes:  # a loop: most spans have no content, and a generator costs more than the test
-        if name.startswith(_CONTENT):
-            return True
-    return False
-
-
 def _messages(span: Span) -> list[object] | None:
     """The prompt in chat form, wherever this span has it; None: content was not captured."""
-    if not span.events and not _has_content(span.attributes):
+    if not span.events and _CONTENT.isdisjoint(span.attributes):
         return None
     holders: list[Mapping[str, object]] = [span.attributes, *(attributes for _, attributes in span.events)]
     for holder in holders:

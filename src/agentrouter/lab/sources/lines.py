@@ -26,6 +26,8 @@ HEAD_BYTES = 65_536
 MAX_RECORD_BYTES = 64 * 1024 * 1024
 """A longer record is malformed: it would break the promise of constant memory."""
 
+CHUNK_BYTES = 1 << 18
+
 GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|"|[{}\[\]:,]', re.DOTALL)
@@ -184,7 +186,8 @@ def _is_clean(text: bytes, path: Path, number: int, report: TraceReport) -> bool
 def _documents(stream: BinaryIO, path: Path, report: TraceReport) -> Iterator[tuple[int, bytes]]:
     """Split a JSON array (or a row of documents) into its objects, whatever stands between them."""
     splitter = _Splitter()
-    while chunk := stream.read(1 << 18):
+    # Reading as much again as is pending keeps a long record's scan linear.
+    while chunk := stream.read(max(CHUNK_BYTES, splitter.pending)):
         yield from splitter.feed(chunk, path, report)
     if splitter.depth:
         report.lines += 1
@@ -201,6 +204,11 @@ class _Splitter:
         self._pending = b""
         self._scanned = 0
         self._start = -1
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the record that is not complete yet."""
+        return len(self._pending)
 
     def feed(self, chunk: bytes, path: Path, report: TraceReport) -> Iterator[tuple[int, bytes]]:
         """Take more bytes; yield the objects that are complete now."""

@@ -148,9 +148,13 @@ def _value(value: _AnyValue | None) -> object:
 def _attributes(raw: list[_KeyValue] | dict[str, object] | None) -> dict[str, object]:
     if not raw:
         return {}
-    if isinstance(raw, list):
-        return {item.key: _value(item.value) for item in raw}
     flat: dict[str, object] = {}
+    if isinstance(raw, list):
+        for item in raw:
+            value = item.value
+            text = value.string_value if value is not None else None
+            flat[item.key] = text if text is not None else _value(value)
+        return flat
     _flatten("", raw, flat)
     return flat
 
