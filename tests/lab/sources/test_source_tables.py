@@ -144,6 +144,16 @@ def test_step_table_rows(made: Path) -> None:
     assert [tool.name for tool in third.step.tools] == ["add"]
 
 
+def test_step_table_rows_without_messages_are_steps_that_lack_them(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.parquet", row(0, outcome("big"), messages="[]"), row(1, outcome("big"), messages=None))
+    steps, report = open_traces(path)
+    # 4,000 characters of context, four a token
+    assert [(one.step.messages, one.step.tokens.input, "messages" in one.lacks) for one in steps] == [
+        ((), 1000, True)
+    ] * 2
+    assert report.problems == []
+
+
 def test_step_table_takes_the_model_that_is_asked_for(made: Path) -> None:
     from agentrouter.lab.trace import TraceReport
 
@@ -163,7 +173,7 @@ def test_step_table_takes_the_model_that_is_asked_for(made: Path) -> None:
         (row(1, outcome("")), "outcomes[0].model"),
         (row(-1, outcome("big")), "step_index"),
         (row(1, outcome("big"), messages="[{"), "messages"),
-        (row(1, outcome("big"), messages=None), "messages"),
+        (row(1, outcome("big"), messages='[{"role": 5}]'), "messages[0].role"),
     ],
 )
 def test_a_malformed_row_is_counted_and_the_others_are_read(tmp_path: Path, bad: dict[str, object], field: str) -> None:

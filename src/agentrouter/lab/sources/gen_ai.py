@@ -16,7 +16,7 @@ from agentrouter.errors import InputError
 from agentrouter.lab.sources.fields import nusd_from, tokens_from, usage_of_total
 from agentrouter.lab.sources.span_json import Span
 from agentrouter.lab.sources.spans import AGENT, CALL, SpanCall
-from agentrouter.types import NUSD_PER_USD, Usage
+from agentrouter.types import Usage
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens"),
@@ -186,7 +186,7 @@ def cost_from_facts(facts: Facts) -> int | None:
     """The recorded cost in nano-dollars."""
     if "cost_nusd" in facts:
         name, value = facts["cost_nusd"]
-        return nusd_from(Decimal(tokens_from(value, name)) / NUSD_PER_USD, name)
+        return nusd_from(f"{value}e-9", name)
     if "cost" not in facts:
         return None
     name, value = facts["cost"]

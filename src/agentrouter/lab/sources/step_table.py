@@ -22,8 +22,8 @@ from agentrouter.errors import InputError, MissingExtraError
 from agentrouter.lab.sources import lines
 from agentrouter.lab.sources.fields import nusd_from, recorded_tokens, tokens_from
 from agentrouter.lab.trace import ModelOutcome, RecordedStep, TraceReport
-from agentrouter.types import Usage
-from agentrouter.wire import step_from_messages
+from agentrouter.types import Step, TokenCounts, Usage
+from agentrouter.wire import EXPECTED_OUTPUT_TOKENS, step_from_messages
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,21 +74,12 @@ class StepTableSource:
         chosen = self._chosen(alternatives)
         trajectory, index = _text(row, "trajectory_id"), _index(row["step_index"])
         role = row["role"] or "unknown"
-        step = step_from_messages(
-            _text(row, "messages"),
-            row["tools"],
-            id=f"{name}:{number}",
-            trajectory_id=trajectory,
-            step_index=index,
-            role=role,
-            context_chars=row["context_chars"] or 0,
-            # Multi-agent logs put the speaker's name where the role belongs; to the next speaker it is input.
-            speaker_role="user",
-        )
+        step = _step(row, f"{name}:{number}", trajectory, index, role)
         if chosen.usage is not None and chosen.usage.input_total:
             step = msgspec.structs.replace(step, tokens=recorded_tokens(chosen.usage))
         lacks = {
             "model": not chosen.model,
+            "messages": not step.messages,
             "usage": chosen.usage is None,
             "cache": chosen.usage is not None,
             "cost": chosen.cost_nusd is None,
@@ -216,6 +207,25 @@ def _outcome(raw: Mapping[str, Any], place: int) -> ModelOutcome:
         usage=usage,
         cost_nusd=cost,
         latency_ms=None if latency is None else float(latency) * 1000,
+    )
+
+
+def _step(row: Mapping[str, Any], identity: str, trajectory: str, index: int, role: str) -> Step:
+    chars = row["context_chars"] or 0
+    if row["messages"] in (None, "", "[]"):
+        # Some sources publish labels and sizes only.
+        size = TokenCounts(input=chars // 4, output=EXPECTED_OUTPUT_TOKENS)
+        return Step(id=identity, trajectory_id=trajectory, index=index, role=role, tokens=size)
+    return step_from_messages(
+        _text(row, "messages"),
+        row["tools"],
+        id=identity,
+        trajectory_id=trajectory,
+        step_index=index,
+        role=role,
+        context_chars=chars,
+        # Multi-agent logs put the speaker's name where the role belongs; to the next speaker it is input.
+        speaker_role="user",
     )
 
 
