@@ -97,8 +97,8 @@ def _notes(report: EvaluationReport) -> str:
         f"{report.used:,} of {report.rows:,} rows of {len(report.files)} files; seed {report.seed}; brackets: 95 %, "
         f"{report.resamples:,} resamples over groups",
         "kept: retention of the reference's quality, saved: cost reduction against it, both on the compared steps with "
-        "the tiers as read, prompt caches on (* by definition, nothing to compare). all: the bill over all steps with the "
-        "tiers as chosen, whether their outcome is known or not.",
+        "the tiers as read, prompt caches on (* by definition, nothing to compare). all: the bill over all steps with "
+        "the tiers as chosen, whether their outcome is known or not.",
     ]
     if report.models_without_tier:
         names = list(report.models_without_tier)
