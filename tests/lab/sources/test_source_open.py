@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agentrouter.errors import InputError, LedgerError
-from agentrouter.lab.sources import SOURCES, lines, load, open_traces
+from agentrouter.lab.sources import SOURCES, lines, load, open_traces, source_of
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 
@@ -19,6 +19,11 @@ TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_row_of_the_table_loads_under_its_name(name: str) -> None:
     assert load(name).name == name
+
+
+def test_source_of_gives_a_reader_of_one_file() -> None:
+    assert source_of(TRACES / "litellm.csv").name == "litellm"
+    assert source_of(TRACES / "litellm.csv", "otlp").name == "otlp"
 
 
 def test_unknown_format_names_the_nearest() -> None:

@@ -86,6 +86,16 @@ def load(name: str) -> DataSource:
     return cast(DataSource, getattr(importlib.import_module(module), attribute)())
 
 
+def source_of(path: str | Path, format: str = "auto") -> DataSource:
+    """Return a new reader for one file.
+
+    Raises:
+        InputError: missing, empty, of no known format, or an unknown format name.
+    """
+    sources = {name: load(name) for name in (SOURCES if format == "auto" else [format])}
+    return _source_of(Path(path), sources, format)
+
+
 def _read(plan: list[tuple[Path, DataSource]], report: TraceReport) -> Iterator[RecordedStep]:
     for path, source in plan:
         report.files.append(str(path))
