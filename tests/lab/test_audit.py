@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 from replay_records import NOON, OPTIONS, WORLD, recorded
 from rich.console import Console
 
-from agentrouter.lab.audit import Read, RoleFacts, audit, suggest
+from agentrouter.lab.audit import RoleFacts, audit, suggest
 from agentrouter.lab.audit_report import AuditReport
+from agentrouter.lab.replay_parallel import Open, Opened
 from agentrouter.lab.replay_report import encode
 from agentrouter.lab.report_audit import audit_tables, render_audit
 from agentrouter.lab.trace import RecordedStep, TraceReport
@@ -51,10 +50,10 @@ def test_the_suggestion_is_the_charts_raised_by_what_the_trace_shows(case: RoleF
     assert suggestion.why
 
 
-def reader(steps: list[RecordedStep]) -> Read:
-    def read(trace: TraceReport) -> Iterator[RecordedStep]:
-        for step in steps:
-            yield trace.saw(step)
+def reader(steps: list[RecordedStep]) -> Open:
+    def read() -> Opened:
+        trace = TraceReport()
+        return map(trace.saw, steps), trace
 
     return read
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -12,17 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_records import NOON, OPTIONS, WORLD, four_steps, recorded
 
+from agentrouter.bill import price_usage
+from agentrouter.catalog import Catalog
 from agentrouter.eligibility import HardRules, Pin
 from agentrouter.errors import InputError
 from agentrouter.lab.intervals import MAX_UNITS, pooled, resampled, share_interval
 from agentrouter.lab.recorded_models import RecordedModels, tier_by_price
 from agentrouter.lab.replay import Replay, replay
-from agentrouter.lab.replay_parallel import Job, replay_file, sharded
+from agentrouter.lab.replay_parallel import Job, Opened, replay_traces, sharded
 from agentrouter.lab.replay_report import Interval, ReplayReport, encode
+from agentrouter.lab.tally import FIGURE_LIMIT
 from agentrouter.lab.trace import ModelOutcome, Problem, RecordedStep, TraceReport
 from agentrouter.policies import build
 from agentrouter.trajectory import World
-from agentrouter.types import Status, Tier, TokenCounts, Usage
+from agentrouter.types import Price, Status, Tier, TokenCounts, Usage
 
 
 def run(steps: list[RecordedStep], policy: str = "roles", world: World = WORLD) -> ReplayReport:
@@ -400,29 +403,36 @@ def test_merged_shards_give_the_report_of_the_whole() -> None:
         assert merged.report() == whole
 
 
-@dataclass
-class _Lines:
-    """A trace format of pickled steps, to run the process pool over a real file."""
-
-    name: str = "test"
-
-    def sniff(self, path: Path, head: bytes) -> bool:
-        return True
-
-    def read(self, path: Path, report: TraceReport):  # type: ignore[no-untyped-def]
-        report.files.append(path.name)
-        for step in msgspec.json.decode(path.read_bytes(), type=list[RecordedStep]):
-            report.lines += 1
-            yield report.saw(step)
-        report.bad(Problem(path.name, 7, "usage", "expected an object"))
+def _opened(path: Path) -> Opened:
+    trace = TraceReport()
+    trace.files.append(path.name)
+    trace.bad(Problem(path.name, 7, "usage", "expected an object"))
+    return map(trace.saw, msgspec.json.decode(path.read_bytes(), type=list[RecordedStep])), trace
 
 
 def test_two_processes_give_the_report_of_one(tmp_path: Path) -> None:
     path = tmp_path / "steps.json"
     path.write_bytes(msgspec.json.encode(_many()))
-    job = Job(source=_Lines(), path=path, policy=build("roles"), world=WORLD, options=OPTIONS)
+    job = Job(open_=partial(_opened, path), policy=build("roles"), world=WORLD, options=OPTIONS)
+    one = replay_traces(job)
 
-    assert replay_file(job, workers=2) == replay_file(job, workers=1)
+    assert replay_traces(job, workers=2) == one
+    assert (one.trace.steps, one.trace.malformed) == (len(_many()), 1)
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**6), st.integers(1, 10**9), st.integers(1, 10**9))
+def test_the_bill_without_caches_is_the_price_engines(read: int, wrote: int, in_price: int, out_price: int) -> None:
+    price = Price(input=in_price, output=out_price, cache_read=0, cache_write=0)
+    model = msgspec.structs.replace(WORLD.catalog.candidates[0], price=price)
+    world = World(catalog=Catalog((model,)))
+    usage = Usage(fresh_input=read, output=wrote)
+    expected = price_usage(usage, price).total
+    if expected > FIGURE_LIMIT:
+        return
+    report = run([recorded(model=model.name, usage=usage)], "recorded", world)
+
+    assert report.bill("recorded_uncached") == expected
+    assert report.bill("recorded") == expected
 
 
 def test_sub_agents_are_resampled_with_their_parent() -> None:

@@ -8,7 +8,6 @@ The suggestion is a rule anyone can check (``suggest``), never a claim about qua
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -16,10 +15,11 @@ import numpy as np
 from agentrouter.lab.audit_report import AuditReport, ModelShare, RoleSpend, Waste
 from agentrouter.lab.intervals import resampled, saving_share, share_interval
 from agentrouter.lab.replay import Replay, ReplayOptions, subagent_role
+from agentrouter.lab.replay_parallel import Open
 from agentrouter.lab.replay_report import ReplayReport
 from agentrouter.lab.replay_summary import tier_label
 from agentrouter.lab.tally import Column, Sums, Tally
-from agentrouter.lab.trace import RecordedStep, TraceReport
+from agentrouter.lab.trace import RecordedStep
 from agentrouter.policies.pool import accept, accepting, to_tier
 from agentrouter.policies.recorded import Recorded
 from agentrouter.policies.roles import DEFAULT_CHART
@@ -37,8 +37,6 @@ MOSTLY_STRICT = 0.5
 LOW_SUCCESS = 0.8
 """Mean recorded success under which a role is left where it is."""
 WASTEFUL = 5
-
-Read = Callable[[TraceReport], Iterator[RecordedStep]]
 
 
 class RoleFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,11 +113,11 @@ def suggest(facts: RoleFacts) -> Suggestion:
     return Suggestion(tier, ", ".join(reasons))
 
 
-def audit(read: Read, world: World, options: ReplayOptions | None = None) -> AuditReport:
+def audit(open_: Open, world: World, options: ReplayOptions | None = None) -> AuditReport:
     """Audit a trace.
 
     Args:
-        read: opens the trace anew and reads it; called two or three times, each time with a fresh report to fill.
+        open_: opens the traces anew; called two or three times.
         world: catalogue, hard rules and flow settings.
         options: as for ``replay``.
 
@@ -129,14 +127,14 @@ def audit(read: Read, world: World, options: ReplayOptions | None = None) -> Aud
     options = msgspec.structs.replace(options or ReplayOptions(), split_subagents=True)
     today = Replay(Recorded(), world, options)
     seen = _Observer()
-    trace = TraceReport()
-    for recorded in read(trace):
+    steps, trace = open_()
+    for recorded in steps:
         priced = today.feed(recorded)
         if priced is not None:
             seen.see(recorded, today.role_of(recorded.step), priced.cost)
     facts = {role: seen.facts(role, sums, _tier_of(today.tally, role)) for role, sums in _roles(today.tally)}
     suggestions = {role: suggest(fact) for role, fact in facts.items()}
-    planned = _under_chart(read, world, options, suggestions)
+    planned = _under_chart(open_, world, options, suggestions)
     dearer = [
         role
         for role, sums in _roles(planned.tally)
@@ -145,15 +143,15 @@ def audit(read: Read, world: World, options: ReplayOptions | None = None) -> Aud
     if dearer:
         for role in dearer:
             suggestions[role] = Suggestion(None, "a lower tier of the catalogue would not be cheaper")
-        planned = _under_chart(read, world, options, suggestions)
+        planned = _under_chart(open_, world, options, suggestions)
     return _report(today.tally, planned, planned.report(trace), (facts, suggestions, seen), options)
 
 
-def _under_chart(read: Read, world: World, options: ReplayOptions, suggestions: dict[str, Suggestion]) -> Replay:
+def _under_chart(open_: Open, world: World, options: ReplayOptions, suggestions: dict[str, Suggestion]) -> Replay:
     chart = {role: suggestion.tier for role, suggestion in suggestions.items() if suggestion.tier is not None}
     planned = Replay(OrgChart(chart=chart), world, options, follows=lambda role: role not in chart)
     planned.by_role = Tally()
-    for recorded in read(TraceReport()):
+    for recorded in open_()[0]:
         planned.feed(recorded)
     return planned
 

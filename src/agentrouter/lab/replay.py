@@ -307,7 +307,7 @@ class Replay:
             live.last_recorded not in ("", ran),
             live.last_policy not in ("", chosen),
         )
-        row = figures(recorded, tokens_of(recorded) or step.tokens, priced, spent, verdict, flags)
+        row = figures(recorded, priced, spent, verdict, flags)
         tally.add(cell, live.row, live.count, (ran_tier, chosen_tier), row)
         if self.by_role is not None:
             pool = f"{role}\0{pool_of(step.parent_id or step.trajectory_id)}"
@@ -345,8 +345,10 @@ def _lineage(lineages: dict[str, Lineage], step: Step) -> Lineage:
             del lineages[next(iter(lineages))]
     else:
         longest = step.tokens.input * SHRINK_TOLERANCE
-        for name in [name for name, entry in lineage.items() if entry.tokens > longest]:
-            del lineage[name]
+        for entry in lineage.values():
+            if entry.tokens > longest:
+                lineage = {name: kept for name, kept in lineage.items() if kept.tokens <= longest}
+                break
     lineages[step.prefix_hash] = lineage
     return lineage
 

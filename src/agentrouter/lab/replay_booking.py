@@ -42,12 +42,13 @@ class PricedStep:
     """One step's figures under the plans that do not depend on the policy, nano-dollars."""
 
     __slots__ = ("cached", "candidate", "cold", "cost", "entry", "frontier", "frontier_uncached", "read", "source")
-    __slots__ += ("uncached", "usage")
+    __slots__ += ("tokens", "uncached", "usage")
 
     candidate: Candidate | None
     """The recorded model; None: not in the catalogue and without a list price."""
     entry: CacheEntry | None
     """Its simulated prompt cache before the call."""
+    tokens: TokenCounts
     usage: Usage | None
     cost: int
     """The recorded bill: invoice, else recorded usage at list price, else the simulation."""
@@ -83,7 +84,8 @@ def unusable(recorded: RecordedStep, tokens: TokenCounts | None, candidate: Cand
         return ABSURD
     if cost is not None and not 0 <= cost <= FIGURE_LIMIT:
         return ABSURD
-    if usage is not None and min(usage.fresh_input, usage.cache_read, usage.cache_write, usage.cache_write_1h) < 0:
+    # An OR of integers is negative if any of them is.
+    if usage is not None and usage.fresh_input | usage.cache_read | usage.cache_write | usage.cache_write_1h < 0:
         return ABSURD
     if candidate is None and cost is None:
         return NO_PRICE if recorded.model else NO_MODEL
@@ -110,10 +112,13 @@ def price_step(
     """
     tokens, batch = step.tokens, step.slo is Slo.BATCH
     priced = PricedStep()
+    priced.tokens = tokens
     priced.candidate, priced.usage, priced.entry = candidate, recorded.usage, entries[0]
-    priced.frontier = bill.quote(frontier, tokens, entries[1], now, batch=batch).total
     priced.frontier_uncached = _uncached(frontier, tokens.input, tokens.output, batch=batch)
     priced.read = priced.cold = 0
+    same = candidate is frontier and _same_cache(entries[0], entries[1], now)
+    if not same:
+        priced.frontier = bill.quote(frontier, tokens, entries[1], now, batch=batch).total
     if candidate is None:
         priced.cost = priced.cached = priced.uncached = recorded.cost_nusd or 0
         priced.source = "invoice_only"
@@ -121,6 +126,8 @@ def price_step(
     simulated = bill.simulate_usage(candidate, tokens, priced.entry, now)
     cost = bill.price_usage(simulated, candidate.price, batch=batch)
     priced.cached, priced.read = cost.total, simulated.cache_read
+    if same:
+        priced.frontier = priced.cached
     if not _live(priced.entry, now):
         priced.cold = cost.fresh_input + cost.cache_write
     if candidate is frontier:
@@ -235,7 +242,6 @@ def _add_attempt(
 
 def figures(
     recorded: RecordedStep,
-    tokens: TokenCounts,
     priced: PricedStep,
     spent: Spent | None,
     verdict: str,
@@ -245,13 +251,13 @@ def figures(
 
     Args:
         recorded: the record.
-        tokens: the step's sizes.
         priced: the plans that do not depend on the policy.
         spent: the policy's attempts; None: the step stays as recorded.
         verdict: one of ``Verdicts``.
         flags: not the trajectory's first step, the recorded model switched, the policy's model switched.
     """
     later, recorded_switched, policy_switched = flags
+    tokens = priced.tokens
     redo = (priced.cost, priced.cached, priced.uncached)
     if spent is None:
         policy, changed_output, read, total, cold = redo, 0, priced.read, tokens.input, priced.cold
@@ -292,8 +298,22 @@ assert WIDTH == 25, "figures() fills every column"
 
 
 def _uncached(candidate: Candidate, input_tokens: int, output_tokens: int, *, batch: bool) -> int:
-    usage = Usage(fresh_input=input_tokens, output=output_tokens)
-    return bill.price_usage(usage, candidate.price, batch=batch).total
+    """Return the cost of a call that no cache serves; the plain case is written out, since a step needs three of them.
+
+    Rounding as in ``bill.price_usage``: each line to nano-dollars, half to even.
+    """
+    price = candidate.price
+    if price.bands or batch:
+        usage = Usage(fresh_input=input_tokens, output=output_tokens)
+        return bill.price_usage(usage, price, batch=batch).total
+    fresh, written = input_tokens * price.input, output_tokens * price.output
+    total = (fresh + 500) // 1000
+    if fresh % 1000 == 500:
+        total &= -2
+    written_nusd = (written + 500) // 1000
+    if written % 1000 == 500:
+        written_nusd &= -2
+    return total + written_nusd
 
 
 def _live(entry: CacheEntry | None, now: float) -> bool:

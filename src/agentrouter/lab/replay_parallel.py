@@ -1,16 +1,15 @@
-"""Replay of a whole trace file over several processes.
+"""Replay of whole traces over several processes.
 
-Law: each process reads the file and keeps the trajectories whose name hashes to its shard, so a trajectory is replayed
-by one process and in order; the merged sums, and with them the report, are those of a single process.
+Law: each process reads the traces and keeps the trajectories whose name hashes to its shard, so a trajectory is
+replayed by one process and in order; the merged sums, and with them the report, are those of a single process.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from zlib import crc32
 
 import msgspec
@@ -18,7 +17,7 @@ import msgspec
 from agentrouter.lab.replay import Replay, ReplayOptions
 from agentrouter.lab.replay_report import ReplayReport
 from agentrouter.lab.tally import Tally
-from agentrouter.lab.trace import DataSource, RecordedStep, TraceReport
+from agentrouter.lab.trace import RecordedStep, TraceReport
 from agentrouter.policies import Policy
 from agentrouter.trajectory import World
 
@@ -26,22 +25,27 @@ _GC_THRESHOLD = 50_000
 """Steps make many small objects and no cycles; the default threshold spends a fifth of the time looking for some."""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to replay; every field pickles."""
+Opened = tuple[Iterator[RecordedStep], TraceReport]
+Open = Callable[[], Opened]
+"""Opens a trace anew: its steps, and the report that fills as they are read (``sources.open_traces`` with its arguments
+bound). Must pickle where more than one process is asked for."""
 
-    source: DataSource
-    path: Path
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What to replay."""
+
+    open_: Open
     policy: Policy
     world: World
     options: ReplayOptions
 
 
-def replay_file(job: Job, workers: int = 1) -> ReplayReport:
-    """Replay a trace file.
+def replay_traces(job: Job, workers: int = 1) -> ReplayReport:
+    """Replay traces.
 
     Args:
-        job: source, file, policy, world and options.
-        workers: processes; 1 replays in this one.
+        job: traces, policy, world and options.
+        workers: processes; 1 replays in this one. More cannot read standard input.
 
     Raises:
         InputError: what the reader raises, or no baseline; from whichever process met it first.
@@ -79,9 +83,8 @@ def _replayed(job: Job, shard: int, shards: int) -> tuple[Tally, TraceReport]:
     thresholds = gc.get_threshold()
     gc.set_threshold(_GC_THRESHOLD)
     try:
-        trace = TraceReport()
         engine = Replay(job.policy, job.world, job.options)
-        steps = job.source.read(job.path, trace)
+        steps, trace = job.open_()
         for recorded in sharded(steps, shard, shards) if shards > 1 else steps:
             engine.feed(recorded)
         engine.tally.fold()

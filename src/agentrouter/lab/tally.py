@@ -64,6 +64,8 @@ class Column(IntEnum):
 
 
 WIDTH = len(Column)
+_PLACES = 5
+"""Cell, trajectory, step number and two tiers, in front of a buffered step's figures."""
 CURVE = (Column.STEPS, Column.RECORDED, Column.POLICY_CACHED, Column.FRONTIER_CACHED, Column.POLICY)
 
 Cell = tuple[str, str, str, int]
@@ -89,8 +91,7 @@ class Tally:
         self.notes: Counter[str] = Counter()
         self.unpriced: dict[tuple[str, str], list[int]] = {}
         """(model, reason) -> steps, input tokens, output tokens, recorded cost."""
-        self._figures = array("q")
-        self._places = array("q")
+        self._buffer = array("q")
 
     def trajectory(self, name: str, parent: str) -> int:
         """Return the row of a trajectory, made at first sight."""
@@ -110,17 +111,16 @@ class Tally:
         place = self.cells.get(cell)
         if place is None:
             place = self.cells[cell] = len(self.cells)
-        self._figures.extend(figures)
-        self._places.extend((place, trajectory, index if index < MAX_INDEX else MAX_INDEX, *tiers))
-        if len(self._figures) >= BLOCK * WIDTH:
+        self._buffer.extend((place, trajectory, index if index < MAX_INDEX else MAX_INDEX, *tiers, *figures))
+        if len(self._buffer) >= BLOCK * (_PLACES + WIDTH):
             self.fold()
 
     def fold(self) -> None:
         """Fold the buffered steps into the sums."""
-        if not self._figures:
+        if not self._buffer:
             return
-        figures = np.frombuffer(self._figures, np.int64).reshape(-1, WIDTH)
-        places = np.frombuffer(self._places, np.int64).reshape(-1, 5)
+        rows = np.frombuffer(self._buffer, np.int64).reshape(-1, _PLACES + WIDTH)
+        places, figures = rows[:, :_PLACES], rows[:, _PLACES:]
         self.cell_sums = _grown(self.cell_sums, len(self.cells))
         self.trajectory_sums = _grown(self.trajectory_sums, len(self.trajectories))
         np.add.at(self.cell_sums, places[:, 0], figures)
@@ -128,8 +128,7 @@ class Tally:
         np.add.at(self.index_sums, places[:, 2], figures)
         np.add.at(self.tier_counts, (places[:, 2], 0, places[:, 3]), 1)
         np.add.at(self.tier_counts, (places[:, 2], 1, places[:, 4]), 1)
-        del figures, places
-        self._figures, self._places = array("q"), array("q")
+        self._buffer = array("q")
 
     def leave_out(self, model: str, reason: str, figures: tuple[int, int, int]) -> None:
         """Count a step that no bill can hold: input tokens, output tokens, recorded cost."""
