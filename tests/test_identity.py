@@ -143,6 +143,12 @@ def test_the_prefix_hash_covers_tools_and_system_and_nothing_after() -> None:
     assert base != chat(messages=[{**system, "content": "T"}, *HI["messages"]], tools=tools).prefix_hash
 
 
+def test_a_setup_message_is_not_the_task() -> None:
+    setup = "This is the Gemini CLI. We are setting up the context for our chat.\nFolder:\n- "
+    ids = {chat(messages=[{"role": "user", "content": setup + name}, *HI["messages"]]).trajectory_id for name in "ab"}
+    assert len(ids) == 1
+
+
 def test_stable_text_by_hand() -> None:
     assert stable_text("a\nToday's date is x\nb\nCurrent date: y") == "a\nb\n"
     assert stable_text("Working directory: /x") == ""
@@ -243,6 +249,13 @@ def test_warm_ups() -> None:
         ({"messages": [{"role": "user", "content": "Name the capital of Norway."}], "max_tokens": 1}, CallKind.MAIN),
         ({"messages": [{"role": "user", "content": "Generate a title for this conversation:\nx"}]}, CallKind.TITLE),
         ({"messages": [{"role": "user", "content": "Generate a title for my book"}]}, CallKind.MAIN),
+        (
+            {
+                "messages": [{"role": "user", "content": "Generate a title for this conversation:\nx"}],
+                "tools": [{"type": "function", "function": {"name": "f"}}],
+            },
+            CallKind.MAIN,
+        ),
         ({"messages": [{"role": "user", "content": "Summarize the conversation so far."}]}, CallKind.COMPACTION),
     ],
 )

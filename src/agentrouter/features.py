@@ -193,11 +193,11 @@ def _scan(messages: tuple[Message, ...]) -> _Scan:
             scan.new_tokens += message_tokens(message)
         if role == "tool" or (role == "user" and is_observation(message.text)):
             _add_result(scan, message)
-        elif role == "user" and (not scan.started or not scan.instruction):
+        elif role == "user" and not scan.instruction:
             text = visible_text(message.text)
             if text:
                 scan.started = True
-                scan.instruction = scan.instruction or text
+                scan.instruction = text
     return scan
 
 

@@ -61,7 +61,7 @@ def parse_request(
     return Step(
         id=step_id(who.trajectory_id, prompt, prefix),
         trajectory_id=who.trajectory_id,
-        index=turns(prompt.messages),
+        index=_turns(prompt.messages),
         parent_id=who.parent_id,
         role=ours.role,
         kind=who.kind,
@@ -183,7 +183,7 @@ def _json(value: object, field: str) -> bytes | str:
     return value if isinstance(value, (bytes, str)) else encode_text(value, field)
 
 
-def turns(messages: tuple[Message, ...]) -> int:
+def _turns(messages: tuple[Message, ...]) -> int:
     """Return how many turns the model has taken in a prompt: runs of assistant messages."""
     count = 0
     previous = ""

@@ -255,7 +255,7 @@ def _kind(prompt: Prompt, turn: Mapping[str, Any], headers: Mapping[str, str], *
 
 def _is_title(prompt: Prompt, newest: str) -> bool:
     schema = prompt.output.schema
-    if schema and len(schema) < _HEAD_CHARS and '"title":{' in schema.replace(" ", "") and schema.count('"type"') == 2:
+    if schema and len(schema) < _HEAD_CHARS and '"title":{' in "".join(schema.split()) and schema.count('"type"') == 2:
         return True
     for message in prompt.messages:
         head = message.text[:_HEAD_CHARS].lstrip()
