@@ -33,7 +33,8 @@ def main() -> int:
         print(f"== {name}", flush=True)
         start = time.monotonic()
         done = subprocess.run([sys.executable, *BENCHMARKS[name], "--json", str(RESULTS / f"{name}.json")], check=False)
-        print(f"-- {name}: {'ok' if done.returncode == 0 else 'failed'} after {time.monotonic() - start:.0f} s", flush=True)
+        how = "failed" if done.returncode else "ok"
+        print(f"-- {name}: {how} after {time.monotonic() - start:.0f} s", flush=True)
         if done.returncode:
             failed.append(name)
     return 1 if failed else 0
