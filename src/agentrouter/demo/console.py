@@ -1,0 +1,210 @@
+"""What the demo shows in the terminal. Law: prints what it is given and works nothing out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from agentrouter.catalog import Catalog
+from agentrouter.demo.passes import BillRow, PassResult, TaskResult, by_role, by_tier, whole
+from agentrouter.demo.tasks import Task
+from agentrouter.lab.report_text import percent
+from agentrouter.money import Price
+from agentrouter.types import NUSD_PER_USD, Attempt, AttemptKind, DecisionRecord, StepRecord, Tier
+
+_TIER_STYLES = {Tier.MINIMAL: "green", Tier.EFFICIENT: "cyan", Tier.MID: "blue", Tier.FRONTIER: "magenta"}
+
+
+class Narrator:
+    """Tells of a pass step by step."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def task_started(self, task: Task) -> None:
+        """Print the task's name and what is asked."""
+        self._console.print(f"\n[bold]{escape(task.name)}[/]  {escape(task.goal)}")
+
+    def step_done(self, record: StepRecord) -> None:
+        """Print each attempt of the step: where it went, why, what it cost, how it was judged."""
+        number = f"{record.step.index + 1}"
+        for attempt, decision in zip(record.attempts, record.decisions, strict=False):
+            last = attempt is record.attempts[-1]
+            self._console.print(_attempt_line(number, record, attempt, escalated=not last))
+            self._line("why", _why(decision))
+            self._line("check", _checks(attempt))
+            self._line("says", " ".join(attempt.outcome.reply.text.split()) or attempt.outcome.failure_detail)
+            number = ""
+        for note in record.notes:
+            self._line("note", note)
+
+    def task_done(self, result: TaskResult) -> None:
+        """Print the verdict."""
+        verdict = result.verdict
+        word = "[bold green]SOLVED[/]" if verdict.solved else "[bold red]NOT SOLVED[/]"
+        expected = "" if verdict.solved else f"; expected {verdict.expected}"
+        self._console.print(
+            f"  {word} {escape(f'got {verdict.got}{expected}')}  "
+            f"[dim]{len(result.records)} steps, {usd(result.cost_nusd)}, {result.seconds:.0f} s[/]"
+        )
+
+    def _line(self, word: str, text: str) -> None:
+        room = max(40, self._console.width - 13)
+        shown = text if len(text) <= room else text[: room - 1] + "…"
+        self._console.print(f"     [dim]{word:<5}  {escape(shown)}[/]", no_wrap=True, overflow="ellipsis")
+
+
+class Murmur:
+    """Tells of a pass one line a task: for the comparison, whose steps are not the point."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def task_started(self, task: Task) -> None:
+        """Say nothing."""
+
+    def step_done(self, record: StepRecord) -> None:
+        """Say nothing."""
+
+    def task_done(self, result: TaskResult) -> None:
+        """Print the verdict in one line."""
+        word = "[green]solved    [/]" if result.verdict.solved else "[red]not solved[/]"
+        self._console.print(
+            f"  {word} {escape(result.name):<24} {len(result.records)} steps  {usd(result.cost_nusd)}  "
+            f"[dim]{result.seconds:.0f} s[/]"
+        )
+
+
+def usd(nusd: int) -> str:
+    """Return nano-dollars as dollars with six decimals: steps of small models cost micro-dollars."""
+    return f"${nusd / NUSD_PER_USD:.6f}"
+
+
+def lineup_table(catalog: Catalog) -> Table:
+    """Return who plays which tier at what price."""
+    table = Table("tier", "played by", "input", "cache write", "cache read", "output", title="Tiers and list prices")
+    for tier in Tier:
+        for candidate in catalog.in_tier(tier):
+            table.add_row(f"[{_TIER_STYLES[tier]}]{tier.label}[/]", candidate.model, *_rates(candidate.price))
+        if not catalog.in_tier(tier):
+            table.add_row(f"[dim]{tier.label}[/]", "[dim]nobody: goes to the next tier above[/]", "", "", "", "")
+    table.caption = "USD per million tokens, from the built-in example config; the models run on this machine for free"
+    return table
+
+
+def summary_table(routed: PassResult, baseline: PassResult | None, simulated_nusd: int) -> Table:
+    """Return routed beside frontier-only."""
+    table = Table(
+        "", "tasks solved", "steps", "calls", "input new", "cached", "output", "bill", "seconds", title="The bill"
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, found in (("routed", routed), ("frontier-only", baseline)):
+        if found is not None:
+            row = whole(found.records)
+            table.add_row(
+                label,
+                f"{found.solved} of {len(found.tasks)}",
+                *(
+                    f"{count:,}"
+                    for count in (row.steps, row.calls, row.new_tokens, row.cached_tokens, row.output_tokens)
+                ),
+                usd(row.cost_nusd),
+                f"{found.seconds:.0f}",
+            )
+    if baseline is None:
+        table.add_row("frontier-only (simulated)", "unknown", "", "", "", "", "", usd(simulated_nusd), "")
+    return table
+
+
+def breakdown_table(title: str, key: str, routed: Sequence[BillRow], baseline: Sequence[BillRow]) -> Table:
+    """Return a breakdown whose last row is the sum of the others."""
+    table = Table(
+        key, "steps", "calls", "escalated to", "new", "cached", "output", "routed", "frontier-only", title=title
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    other = {row.key: row.cost_nusd for row in baseline}
+    keys = [row.key for row in routed] + [row.key for row in baseline if row.key not in {mine.key for mine in routed}]
+    mine = {row.key: row for row in routed}
+    for name in keys:
+        row = mine.get(name, BillRow(key=name))
+        table.add_row(
+            name,
+            *(f"{count:,}" for count in (row.steps, row.calls, row.escalations)),
+            *(f"{count:,}" for count in (row.new_tokens, row.cached_tokens, row.output_tokens)),
+            usd(row.cost_nusd),
+            usd(other.get(name, 0)) if baseline else "",
+        )
+    table.add_section()
+    total = usd(sum(other.values())) if baseline else ""
+    table.add_row("all", *[""] * 6, usd(sum(row.cost_nusd for row in routed)), total)
+    return table
+
+
+def print_bill(console: Console, routed: PassResult, baseline: PassResult | None, simulated_nusd: int) -> None:
+    """Print the comparison, by role and by tier, and the saving in one sentence."""
+    other = baseline.records if baseline is not None else ()
+    console.print()
+    console.print(summary_table(routed, baseline, simulated_nusd))
+    console.print(breakdown_table("By role", "role", by_role(routed.records), by_role(other)))
+    console.print(breakdown_table("By tier", "tier", by_tier(routed.records), by_tier(other)))
+    against = baseline.cost_nusd if baseline is not None else simulated_nusd
+    how = "run for real, with its prompt caches" if baseline is not None else "simulated on the same steps, with caches"
+    share = 1.0 - routed.cost_nusd / against if against else None
+    console.print(
+        f"\n[bold]Routed {usd(routed.cost_nusd)} against frontier-only {usd(against)}: "
+        f"{percent(share)} saved[/] (frontier-only {how})."
+    )
+    if baseline is not None:
+        count = len(baseline.tasks)
+        console.print(f"Tasks solved: routed {routed.solved} of {count}, frontier-only {baseline.solved} of {count}.")
+
+
+def _attempt_line(number: str, record: StepRecord, attempt: Attempt, *, escalated: bool) -> str:
+    usage = attempt.outcome.usage
+    tier = attempt.candidate.tier
+    new = usage.input_total - usage.cache_read
+    return (
+        f"{number:>3}  {escape(record.step.role):<10} [{_TIER_STYLES[tier]}]{tier.label:<9}[/] "
+        f"{escape(attempt.candidate.model):<18} {new:>4} new {usage.cache_read:>4} cached {usage.output:>3} out "
+        f"{usd(attempt.cost.total)} {attempt.outcome.latency_ms / 1000:>5.1f} s  {_end(attempt, escalated=escalated)}"
+    )
+
+
+def _end(attempt: Attempt, *, escalated: bool) -> str:
+    if attempt.outcome.failure is not None:
+        return f"[red]{attempt.outcome.failure}[/]"
+    passed = all(verdict.passed for verdict in attempt.outcome.verdicts)
+    if escalated:
+        return "[yellow]failed a check: up one tier[/]"
+    if not passed:
+        return "[red]failed a check, no tier above[/]"
+    return "[green]ok[/]" if attempt.kind is AttemptKind.FIRST else f"[green]ok[/] after {attempt.kind}"
+
+
+def _why(decision: DecisionRecord) -> str:
+    return f"{decision.reason}{': ' + decision.detail if decision.detail else ''}  ({decision.policy})"
+
+
+def _checks(attempt: Attempt) -> str:
+    parts = []
+    for verdict in attempt.outcome.verdicts:
+        word = "could not run" if verdict.failed_to_run else "passed" if verdict.passed else "FAILED"
+        detail = f" ({verdict.detail})" if verdict.detail else ""
+        parts.append(f"{verdict.verifier} {word}{detail}")
+    return (
+        ", ".join(reversed(parts))
+        if any(not verdict.passed for verdict in attempt.outcome.verdicts)
+        else ", ".join(parts)
+    )
+
+
+def _rates(price: Price) -> tuple[str, str, str, str]:
+    def shown(rate: int) -> str:
+        return f"{rate / 1_000_000:.3f}".rstrip("0").ljust(4, "0") if rate else "0"
+
+    return shown(price.input), shown(price.cache_write), shown(price.cache_read), shown(price.output)
