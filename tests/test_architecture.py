@@ -62,6 +62,7 @@ LONGER_MODULES = {
 LONGER_FUNCTIONS: dict[str, str] = {}
 MORE_PARAMETERS: dict[str, str] = {
     "cli.app": "a command's parameters are its options",
+    "wire.step_from_messages": "the fields of a route line and of a step table's row",
 }
 BROAD_HANDLERS = {
     "flow._Log.decide": "a broken policy must not break a step: default tier, noted",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentrouter.config import api_key, cache_dir, json_schema, load_config, load_policy
+from agentrouter.config import cache_dir, json_schema, load_config, load_policy, provider_keys
 from agentrouter.config_file import ProviderSpec
 from agentrouter.config_text import MAX_NODES
 from agentrouter.errors import ConfigError
@@ -193,10 +193,14 @@ def test_a_policy_file(tmp_path: Path) -> None:
 
 
 def test_keys_come_from_the_environment_and_are_never_guessed() -> None:
-    assert api_key(ProviderSpec(api_key_env="K"), {"K": "secret"}) == "secret"
-    assert api_key(ProviderSpec(), {}) == ""
-    with pytest.raises(ConfigError, match="K is not set"):
-        api_key(ProviderSpec(api_key_env="K"), {})
+    specs = {
+        "mine": ProviderSpec(base_url="http://127.0.0.1:9/v1", api_key_env="MY_KEY"),
+        "openai": ProviderSpec(),
+        "home": ProviderSpec(kind="local"),
+    }
+    environ = {"MY_KEY": "one", "OPENAI_API_KEY": "two", "HOME_KEY": "three"}
+    assert provider_keys(specs, environ) == {"mine": "one", "openai": "two"}
+    assert provider_keys(specs, {}) == {}
 
 
 def test_the_cache_folder() -> None:

@@ -23,6 +23,7 @@ from agentrouter.flow import FlowSettings
 from agentrouter.policies import Policy, build
 from agentrouter.prices.overrides import PriceOverride, parse_overrides, shipped_overrides
 from agentrouter.prices.spec import candidate_from_spec
+from agentrouter.providers.build import key_env
 from agentrouter.trajectory import World
 from agentrouter.types import Candidate, Slo, Tier
 
@@ -88,18 +89,14 @@ def load_policy(spec: str) -> Policy:
         raise ConfigError(error.problems, file=spec) from None
 
 
-def api_key(spec: ProviderSpec, environ: Mapping[str, str] | None = None) -> str:
-    """Return the provider's key from the environment; empty where it needs none.
+def provider_keys(specs: Mapping[str, ProviderSpec], environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the API keys that the environment holds, by provider; a provider without one is left out.
 
-    Raises:
-        ConfigError: the named variable is not set.
+    The variable is the entry's ``api_key_env``, else the vendor's own (``OPENAI_API_KEY``, ...).
     """
-    if not spec.api_key_env:
-        return ""
-    key = (os.environ if environ is None else environ).get(spec.api_key_env, "")
-    if not key:
-        raise ConfigError(f"environment variable {spec.api_key_env} is not set; the provider's key is read from it")
-    return key
+    env = os.environ if environ is None else environ
+    named = {name: key_env(name, spec) for name, spec in specs.items()}
+    return {name: env[variable] for name, variable in named.items() if variable and env.get(variable)}
 
 
 def cache_dir(environ: Mapping[str, str] | None = None) -> Path:

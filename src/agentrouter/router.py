@@ -16,11 +16,13 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from agentrouter import bill, verifiers
+from agentrouter.config import Config, cache_dir, provider_keys
 from agentrouter.errors import FailureKind, InputError, LedgerError
 from agentrouter.flow import Flow, route_flow
-from agentrouter.ledger import Ledger, NullLedger
+from agentrouter.ledger import JoinedLedger, Ledger, NullLedger, open_ledger
 from agentrouter.policies import Policy, build
 from agentrouter.providers import Provider
+from agentrouter.providers.build import build_providers
 from agentrouter.sessions import Sessions
 from agentrouter.trajectory import World, prepare
 from agentrouter.types import Call, Context, Decision, Outcome, Reply, Status, Step, StepRecord, Verdict
@@ -74,6 +76,17 @@ class Router:
         self._clock = clock
         self._free = tuple(verifiers.load(name) for name in verifiers.FREE)
         self._door = _SyncDoor()
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Make a router with the config's providers, ledger and telemetry, and the keys that the environment holds.
+
+        Raises:
+            ConfigError: a provider that cannot be built; all problems at once.
+            LedgerError: the ledger cannot be opened.
+        """
+        providers = build_providers(config.providers, keys=provider_keys(config.providers), cache_dir=cache_dir())
+        return cls(config.world, config.policy, providers=providers, ledger=_ledger_of(config))
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,6 +231,18 @@ class Router:
             # A step is not broken by its bookkeeping, but it is not silent either.
             self.ledger_failures += 1
             log.error("step %s was not booked: %s", record.step.id, error)
+
+
+def _ledger_of(config: Config) -> Ledger:
+    """Open what the config books steps in: the file, the collector, both or neither."""
+    ledgers: list[Ledger] = []
+    if config.ledger.path:
+        ledgers.append(open_ledger(config.ledger.path, store_content=config.ledger.store_content))
+    if config.telemetry_endpoint:
+        from agentrouter.ledger.otel import SpanLedger  # the SDK takes a tenth of a second to import
+
+        ledgers.append(SpanLedger(config.telemetry_endpoint))
+    return JoinedLedger(ledgers) if ledgers else NullLedger()
 
 
 def _without_providerless(world: World, providers: Mapping[str, Provider]) -> World:

@@ -225,12 +225,16 @@ def test_the_same_record_again_is_one_row(path: Path) -> None:
         assert numbers(ledger) == [(0, 0)]
 
 
-def test_another_record_under_a_known_id_is_refused_and_the_rest_of_the_batch_kept(path: Path) -> None:
+def test_another_record_under_a_known_id_is_booked_beside_it(path: Path) -> None:
     with open_ledger(path) as ledger:
         ledger.append(record(step("a")))
-        with pytest.raises(LedgerError, match="refused for good: step 'a': another record is there under this id"):
-            ledger.append_many([record(step("a", role="plan")), record(step("b", index=1))])
-        assert [(found.step.id, found.step.role) for found in ledger.steps()] == [("a", "edit"), ("b", "edit")]
+        other = record(step("a", role="plan"))
+        ledger.append_many([other, record(step("b", index=1)), other])
+        ledger.append(record(step("a", role="format")))
+        found = [(stored.step.id, stored.step.role) for stored in ledger.steps()]
+        assert found == [("a", "edit"), ("a#2", "plan"), ("b", "edit"), ("a#3", "format")]
+        assert len({stored.step.index for stored in ledger.steps()}) == 4
+        assert ledger.dropped == 0
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

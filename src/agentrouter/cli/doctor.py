@@ -11,10 +11,12 @@ import msgspec
 from rich.table import Table
 
 from agentrouter.cli.output import console, print_json
-from agentrouter.config import Config, api_key, cache_dir, load_config
+from agentrouter.config import Config, cache_dir, load_config, provider_keys
 from agentrouter.errors import AgentRouterError
 from agentrouter.ledger import open_ledger
+from agentrouter.providers.build import build_providers
 from agentrouter.providers.store import ModelState, ModelStore
+from agentrouter.types import Tier
 
 EXTRAS = {"local": "xllamacpp", "lab": "polars"}
 MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red]"}
@@ -40,7 +42,7 @@ def run(config: str | None, *, as_json: bool) -> int:
     except AgentRouterError as error:
         findings.append(Finding(what="config", state="bad", detail=str(error), do="mend the file; see docs/config.md"))
     if loaded is not None:
-        findings += [*_tiers(loaded), *_keys(loaded), _ledger(loaded)]
+        findings += [*_tiers(loaded), *_providers(loaded), _ledger(loaded)]
         state = loaded.telemetry_endpoint or "off (no endpoint set)"
         findings.append(Finding(what="telemetry", state="ok", detail=state))
     findings += _models()
@@ -76,8 +78,6 @@ def _extras() -> list[Finding]:
 
 
 def _tiers(config: Config) -> list[Finding]:
-    from agentrouter.types import Tier
-
     catalog = config.world.catalog
     empty = [tier.label for tier in Tier if not catalog.in_tier(tier)]
     if empty:
@@ -87,14 +87,15 @@ def _tiers(config: Config) -> list[Finding]:
     return [Finding(what="tiers", state="ok", detail=counts)]
 
 
-def _keys(config: Config) -> list[Finding]:
+def _providers(config: Config) -> list[Finding]:
+    keys = provider_keys(config.providers)
     found = []
     for name, spec in config.providers.items():
         try:
-            api_key(spec)
+            build_providers({name: spec}, keys=keys, cache_dir=cache_dir())
             found.append(Finding(what=f"provider {name}", state="ok", detail=spec.base_url or spec.kind))
         except AgentRouterError as error:
-            found.append(Finding(what=f"provider {name}", state="bad", detail=str(error), do="set it, then try again"))
+            found.append(Finding(what=f"provider {name}", state="bad", detail=str(error)))
     return found
 
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agentrouter.cli.output import console, notes, write_json
 from agentrouter.config import load_policy
 from agentrouter.lab.evaluate import evaluate
-from agentrouter.lab.evaluation_tables import evaluation_tables
+from agentrouter.lab.evaluation_view import render
 
 
 def run(steps: Path, policies: tuple[str, ...], *, json_path: Path | None, model_tiers: Path | None, seed: int) -> int:
@@ -26,5 +26,5 @@ def run(steps: Path, policies: tuple[str, ...], *, json_path: Path | None, model
     if json_path is not None:
         write_json(report, json_path)
     if json_path is None or str(json_path) != "-":
-        console().print(evaluation_tables(report))
+        console().print(render(report))
     return 1 if report.problems else 0

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from agentrouter.errors import InputError
 
-
 PIPE_WIDTH = 160
 
 

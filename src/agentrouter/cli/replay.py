@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,12 +18,12 @@ from agentrouter.cli.output import console, notes, write_json, write_text
 from agentrouter.config import Config, load_config
 from agentrouter.errors import InputError
 from agentrouter.lab.audit import audit
+from agentrouter.lab.replay import ReplayOptions, replay
+from agentrouter.lab.replay_parallel import Job, replay_traces
+from agentrouter.lab.replay_report import ReplayReport
 from agentrouter.lab.report_html import render
 from agentrouter.lab.report_tables import audit_tables, replay_tables
-from agentrouter.lab.replay import ReplayOptions, replay
-from agentrouter.lab.replay_parallel import Job, replay_file
-from agentrouter.lab.replay_report import ReplayReport
-from agentrouter.lab.sources import open_traces, source_of
+from agentrouter.lab.sources import STDIN, open_traces
 from agentrouter.lab.trace import RecordedStep
 
 
@@ -54,26 +57,35 @@ def run(request: ReplayRequest, *, json_path: Path | None, html_path: Path | Non
 def run_audit(traces: list[Path], format: str, config: str | None, seed: int, *, json_path: Path | None) -> int:
     """Print the org chart of spend; return 1 if lines were malformed or steps could not be priced."""
     loaded = load_config(config)
-    steps, trace = open_traces(traces, format)
     options = ReplayOptions(seed=seed, overrides=loaded.overrides, command=_command())
-    with notes().status("reading"):
-        report = audit(steps, loaded.world, options, trace)
+    with tempfile.TemporaryDirectory(prefix="agentrouter-") as folder, notes().status("reading"):
+        # An audit reads its traces more than once, and standard input can be read once only.
+        kept = [_kept(path, Path(folder)) for path in traces]
+        report = audit(partial(open_traces, kept, format), loaded.world, options)
     if json_path is not None:
         write_json(report, json_path)
     if json_path is None or str(json_path) != "-":
         console().print(audit_tables(report))
-    return 1 if report.trace.malformed or not report.complete else 0
+    return 1 if report.replay.trace.malformed or not report.replay.complete else 0
+
+
+def _kept(path: Path, folder: Path) -> Path:
+    if str(path) != STDIN:
+        return path
+    copy = folder / "stdin"
+    with copy.open("wb") as out:
+        shutil.copyfileobj(sys.stdin.buffer, out)
+    return copy
 
 
 def _replayed(request: ReplayRequest, loaded: Config, options: ReplayOptions) -> ReplayReport:
     with notes().status("reading") as status:
         if request.workers > 1:
-            if len(request.traces) != 1 or not request.traces[0].is_file():
-                raise InputError("--workers needs one trace file: each process reads the file and keeps its share")
-            path = request.traces[0]
-            source = source_of(path, request.format)
-            job = Job(source=source, path=path, policy=loaded.policy, world=loaded.world, options=options)
-            return replay_file(job, min(request.workers, os.cpu_count() or 1))
+            if any(str(path) == STDIN for path in request.traces):
+                raise InputError("--workers needs files: each process reads them and keeps its share")
+            opened = partial(open_traces, request.traces, request.format)
+            job = Job(open_=opened, policy=loaded.policy, world=loaded.world, options=options)
+            return replay_traces(job, min(request.workers, os.cpu_count() or 1))
         steps, trace = open_traces(request.traces, request.format)
 
         def counted() -> Iterator[RecordedStep]:

@@ -48,7 +48,7 @@ class RecordedStep(msgspec.Struct, frozen=True, kw_only=True):
     alternatives: tuple[ModelOutcome, ...] = ()
     lacks: tuple[str, ...] = ()
     """What this record did not say: ``usage``, ``cost``, ``messages``, ``time``, ``model``, ``role``, ``trajectory``,
-    ``cache`` (usage without cached counts)."""
+    ``cache`` (usage without cached counts), ``system`` (the system prompt), ``tools``."""
 
 
 class Problem(msgspec.Struct, frozen=True):

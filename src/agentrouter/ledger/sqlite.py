@@ -115,14 +115,14 @@ class SqliteLedger:
     def append(self, record: StepRecord) -> None:
         """Write one step; when this returns, the row survives a kill of the process.
 
-        The same record again (a retry after a crash) changes nothing. If another step of the trajectory has the same
+        The same record again (a retry after a crash) changes nothing; another record under a known step id is stored
+        under that id with ``#2``, ``#3``, ... If another step of the trajectory has the same
         index, the step gets the trajectory's next free one; a retry (``step.retry`` above 0) keeps its index and gets
         the next free retry number.
 
         Raises:
             LedgerError: the step is not in the file. If the file was locked, full or failing, the step is kept in
-                memory and tried again with the next append. A step id that is there with another record, and a number
-                of more than 64 bits, are refused for good.
+                memory and tried again with the next append. A number of more than 64 bits is refused for good.
         """
         self.append_many((record,))
 
@@ -262,33 +262,33 @@ class SqliteLedger:
             sqlite3.Error: the file cannot be written now. Some of the batch may be written; writing it again is safe.
         """
         try:
-            return self._write(connection, batch)
+            self._write(connection, batch)
         except _UNWRITABLE:
-            refused = []  # one by one, so that one bad step does not keep the others out
-        for rows in batch:
+            pass
+        else:
+            return []
+        refused: list[str] = []
+        for rows in batch:  # one by one, so that one bad step does not keep the others out
             try:
-                refused += self._write(connection, (rows,))
+                self._write(connection, (rows,))
             except _UNWRITABLE as error:
                 self._dropped += 1
                 refused.append(f"step {rows.step['id']!r}: {error}")
         return refused
 
-    def _write(self, connection: sqlite3.Connection, batch: Sequence[StepRows]) -> list[str]:
-        """Write all of ``batch`` or nothing; return those that are there already with another record."""
-        refused: list[str] = []
+    def _write(self, connection: sqlite3.Connection, batch: Sequence[StepRows]) -> None:
+        """Write all of ``batch`` or nothing."""
         new_texts: set[bytes] = set()
         connection.execute("BEGIN IMMEDIATE")
         try:
             for rows in batch:
-                there = connection.execute(_FIND_STEP, (rows.step["id"],)).fetchone()
-                if there is None:
+                name = _free_id(connection, rows.step["id"], rows.step["digest"])
+                if name:
+                    rows.step["id"] = name
                     texts = {name: body for name, body in rows.texts.items() if name not in self._known_texts}
                     connection.executemany(_INSERT_TEXT, texts.items())
                     new_texts |= texts.keys()
                     _insert(connection, rows)
-                elif there[0] != rows.step["digest"]:
-                    self._dropped += 1
-                    refused.append(f"step {rows.step['id']!r}: another record is there under this id, and was kept")
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:
@@ -296,7 +296,6 @@ class SqliteLedger:
         if len(self._known_texts) > KNOWN_TEXTS_LIMIT:
             self._known_texts.clear()
         self._known_texts |= new_texts
-        return refused
 
 
 def _program_version() -> str:
@@ -304,6 +303,23 @@ def _program_version() -> str:
         return version("agentrouter")
     except PackageNotFoundError:  # run from a source tree that is not installed
         return "unknown"
+
+
+def _free_id(connection: sqlite3.Connection, step_id: str, digest: bytes) -> str:
+    """Return the id to store a step under, or an empty text where this very record is there already.
+
+    An id taken by another record gets ``#2``, ``#3``, ...: a program that numbers its steps anew in every run, and an
+    agent that sends the same request twice, are billed for each, so each is booked.
+    """
+    name, copy = step_id, 1
+    while True:
+        there = connection.execute(_FIND_STEP, (name,)).fetchone()
+        if there is None:
+            return name
+        if there[0] == digest:
+            return ""
+        copy += 1
+        name = f"{step_id}#{copy}"
 
 
 def _insert(connection: sqlite3.Connection, rows: StepRows) -> None:
