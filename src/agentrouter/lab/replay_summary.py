@@ -46,7 +46,7 @@ _BILLS = (
 )
 
 _COMPARED = (
-    ("recorded", "policy", "recorded bill, as billed", Column.RECORDED, Column.POLICY, Column.REDO),
+    ("recorded", "policy", "recorded bill", Column.RECORDED, Column.POLICY, Column.REDO),
     (
         "recorded_cached",
         "policy_cached",
