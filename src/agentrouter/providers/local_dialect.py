@@ -106,11 +106,14 @@ def _union_schema(tools: tuple[Tool, ...], *, forced: bool) -> str:
     alternatives: list[dict[str, Any]] = [
         {
             "type": "object",
-            "properties": {"tool": {"const": tool.name}, "arguments": _arguments_schema(tool)},
+            "properties": {
+                "tool": {"const": tool.name},
+                "arguments": _rebased(_arguments_schema(tool), f"#/anyOf/{place}/properties/arguments"),
+            },
             "required": ["tool", "arguments"],
             "additionalProperties": False,
         }
-        for tool in tools
+        for place, tool in enumerate(tools)
     ]
     if not forced:
         alternatives.append(
@@ -132,6 +135,20 @@ def _arguments_schema(tool: Tool) -> dict[str, Any]:
     schema = _parsed(tool.parameters, f"the argument schema of tool {tool.name!r}") if tool.parameters else {}
     closed = {"type": "object", "additionalProperties": bool(not schema.get("properties"))}
     return {**closed, **{key: value for key, value in schema.items() if key != "$schema"}}
+
+
+def _rebased(value: Any, root: str) -> Any:
+    """Return the schema with its own references (``#/$defs/City``) pointing below ``root``, where it now lies."""
+    if isinstance(value, list):
+        return [_rebased(each, root) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: root + each[1:]
+        if key == "$ref" and isinstance(each, str) and each.startswith("#")
+        else _rebased(each, root)
+        for key, each in value.items()
+    }
 
 
 def _parsed(text: str, what: str) -> dict[str, Any]:
