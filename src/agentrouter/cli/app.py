@@ -158,11 +158,13 @@ def lab_evaluate(
         Path | None, typer.Option(help="Model name to tier (JSON); default: beside the folder.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random policy and of the intervals.")] = 0,
+    by_source: Annotated[bool, typer.Option("--by-source", help="Print a table for each source too.")] = False,
 ) -> None:
     """Score policies on recorded outcomes, beside oracle, random and always-<tier>, with intervals."""
-    from agentrouter.cli.lab import run
+    from agentrouter.cli.lab import EvaluateRequest, run
 
-    raise typer.Exit(run(steps, tuple(policy or ()), json_path=json, model_tiers=model_tiers, seed=seed))
+    request = EvaluateRequest(steps=steps, policies=tuple(policy or ()), model_tiers=model_tiers, seed=seed)
+    raise typer.Exit(run(request, json_path=json, by_source=by_source))
 
 
 @models_app.command("list")

@@ -17,13 +17,14 @@ from agentrouter.lab.metrics.bootstrap import Interval
 SHOWN_MODELS = 8
 
 
-def render(report: EvaluationReport) -> RenderableType:
-    """Return the report for ``rich.console.Console.print``: overall, step level, then each source."""
+def render(report: EvaluationReport, *, by_source: bool = True) -> RenderableType:
+    """Return the report for ``rich.console.Console.print``: overall, step level, then each source if asked for."""
     blocks: list[RenderableType] = [_block(report.overall)]
     if report.step_level is not None and report.step_level.n < report.overall.n:
         blocks.append(_block(report.step_level))
     for source in report.sources:
-        blocks.append(_block(source))
+        if by_source:
+            blocks.append(_block(source))
         if source.two_models is not None:
             blocks.append(_curves(source.source, source.two_models))
     blocks.append(Text(_notes(report)))
