@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tests.cli.running import agentrouter
 
 ASK = [{"role": "user", "content": "Plan the migration."}]
