@@ -1,4 +1,4 @@
-"""Write the generated pages: the config schema, the command reference, the policy table. ``make docs`` runs this; CI checks
+"""Write the generated pages: config schema, commands, policy table. ``make docs`` runs this; CI checks
 that the committed pages are what it writes.
 """
 

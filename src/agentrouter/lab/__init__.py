@@ -1,0 +1,1 @@
+"""The lab: recorded traces replayed, policies evaluated, reports. Reads files, never calls a vendor."""
