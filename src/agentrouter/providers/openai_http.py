@@ -8,6 +8,7 @@ the Authorization header and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import zlib
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -144,7 +145,7 @@ class OpenAIHttp:
         async with self._opened().stream("POST", self._url, content=body, headers=headers) as response:
             times.headers = time.perf_counter()
             times.accepted = response.status_code == 200
-            if response.is_redirect:
+            if response.has_redirect_location:
                 detail = f"HTTP {response.status_code}: the endpoint redirects, which is not followed"
                 return Failure(kind=FailureKind.UNREADABLE, detail=detail)
             try:
@@ -162,6 +163,7 @@ class OpenAIHttp:
         """Return the client of the running event loop, made when first needed."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
+            _quieten()
             limits = self._limits
             self._client = httpx2.AsyncClient(
                 timeout=httpx2.Timeout(
@@ -192,8 +194,8 @@ class OpenAIHttp:
 
     def _failed(self, failure: Failure, times: _Times) -> Outcome:
         # Redacted before it is cut: half a key is not recognised as one.
-        detail = " ".join(self._key.out_of(failure.detail).split())
-        printable = "".join(char if char.isprintable() else " " for char in detail)
+        detail = self._key.out_of(failure.detail)
+        printable = " ".join("".join(char if char.isprintable() else " " for char in detail).split())
         return Outcome(
             status=Status.ERROR,
             reply=Reply(finish="unknown"),
@@ -204,6 +206,14 @@ class OpenAIHttp:
             latency_ms=times.since_ms(),
             ttft_ms=times.headers_ms(),
         )
+
+
+def _quieten() -> None:
+    """Keep the HTTP library from logging what endpoints send: status lines and headers can hold our key, echoed."""
+    for name in ("httpx2", "httpcore2"):
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
 
 
 class _Times:
