@@ -60,6 +60,18 @@ def test_messages_as_json_text_and_extra_columns_of_a_step_table() -> None:
     assert (code, answer["id"], answer["tier"]) == (0, 7, "frontier")
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_tools_as_a_list_and_as_json_text(as_text: bool) -> None:
+    tools = [{"type": "function", "function": {"name": "sql", "parameters": {"type": "object"}}}]
+    ask = [{"role": "user", "content": "Hello."}]
+    row = {"id": "1", "messages": ask, "role": "chat", "tools": json.dumps(tools) if as_text else tools}
+    code, (answer,), _ = route(row, policy="rules")
+    assert code == 0
+    # A first step with tools goes up by a rule of its own; without them the short prompt would have gone down.
+    assert answer["tier"] == "frontier"
+    assert "tools" in str(answer["reason"])
+
+
 def test_true_length_decides_where_contents_were_cut() -> None:
     row = {"id": "1", "messages": ASK, "context_chars": 80_000}
     _, (answer,), _ = route(row, policy="length")
@@ -76,6 +88,8 @@ BAD_LINES = {
     "messages null": ({"id": "x", "messages": None}, "x", "messages"),
     "unknown message role": ({"id": "x", "messages": [{"role": "wizard", "content": "a"}]}, "x", "messages[0].role"),
     "content of a wrong type": ({"id": "x", "messages": [{"role": "user", "content": 5}]}, "x", "messages[0].content"),
+    "tools of a wrong type": ({"id": "x", "messages": ASK, "tools": 5}, "x", "tools"),
+    "tools of wrong content": ({"id": "x", "messages": ASK, "tools": [5]}, "x", "tools[0]"),
     "negative step": ({"id": "x", "messages": ASK, "step_index": -1}, "x", "step_index"),
     "negative size": ({"id": "x", "messages": ASK, "context_chars": -5}, "x", "context_chars"),
     "absurd size": ({"id": "x", "messages": ASK, "context_chars": 10**30}, "x", "context_chars"),

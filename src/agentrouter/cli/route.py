@@ -21,7 +21,7 @@ class StepLine(msgspec.Struct, kw_only=True):
 
     id: str | int
     messages: msgspec.Raw
-    tools: msgspec.Raw | None = None
+    tools: msgspec.Raw = msgspec.Raw(b"null")
     role: str | None = None
     trajectory_id: str | int | None = None
     step_index: int | None = None
@@ -133,9 +133,10 @@ def step_of(line: StepLine, router: Router) -> Step:
     index = line.step_index
     if index is None:
         index = router.sessions.take_index(trajectory)
+    tools = _text_of(line.tools)
     return step_from_messages(
-        _messages_text(line.messages),
-        _raw_text(line.tools),
+        _text_of(line.messages),
+        None if tools in ("null", '""') else tools,
         id=str(line.id),
         trajectory_id=trajectory,
         step_index=index,
@@ -144,19 +145,13 @@ def step_of(line: StepLine, router: Router) -> Step:
     )
 
 
-def _messages_text(raw: msgspec.Raw) -> str:
+def _text_of(raw: msgspec.Raw) -> str:
+    """Return a value's JSON text; a step table holds lists as JSON text in a string, which is unwrapped."""
     text = bytes(raw).decode("utf-8", "surrogatepass")
     if not text.startswith('"'):
         return text
-    # Step tables hold the messages as JSON text in a string.
     inner: str = msgspec.json.decode(raw, type=str)
     return inner if inner.lstrip().startswith("[") else text
-
-
-def _raw_text(raw: msgspec.Raw | None) -> str | None:
-    if raw is None or bytes(raw) in (b"null", b'""', b"[]"):
-        return None
-    return bytes(raw).decode("utf-8", "surrogatepass")
 
 
 def _id_of(line: bytes) -> str | int | None:
