@@ -65,6 +65,7 @@ MORE_PARAMETERS: dict[str, str] = {
     "wire.step_from_messages": "the fields of a route line and of a step table's row",
 }
 BROAD_HANDLERS = {
+    "demo.sandbox_child._attempt": "foreign code in a process of its own may raise anything, SystemExit included",
     "flow._Log.decide": "a broken policy must not break a step: default tier, noted",
     "router.Router._checked": "a broken verifier must not break a step: unverified, noted",
 }

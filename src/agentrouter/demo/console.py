@@ -13,7 +13,7 @@ from agentrouter.demo.passes import BillRow, PassResult, TaskResult, by_role, by
 from agentrouter.demo.tasks import Task
 from agentrouter.lab.report_text import percent
 from agentrouter.money import Price
-from agentrouter.types import NUSD_PER_USD, Attempt, AttemptKind, DecisionRecord, StepRecord, Tier
+from agentrouter.types import NUSD_PER_USD, Attempt, DecisionRecord, Status, StepRecord, Tier
 
 _TIER_STYLES = {Tier.MINIMAL: "green", Tier.EFFICIENT: "cyan", Tier.MID: "blue", Tier.FRONTIER: "magenta"}
 
@@ -32,8 +32,7 @@ class Narrator:
         """Print each attempt of the step: where it went, why, what it cost, how it was judged."""
         number = f"{record.step.index + 1}"
         for attempt, decision in zip(record.attempts, record.decisions, strict=False):
-            last = attempt is record.attempts[-1]
-            self._console.print(_attempt_line(number, record, attempt, escalated=not last))
+            self._console.print(_attempt_line(number, record, attempt, last=attempt is record.attempts[-1]))
             self._line("why", _why(decision))
             self._line("check", _checks(attempt))
             self._line("says", " ".join(attempt.outcome.reply.text.split()) or attempt.outcome.failure_detail)
@@ -123,7 +122,7 @@ def summary_table(routed: PassResult, baseline: PassResult | None, simulated_nus
 def breakdown_table(title: str, key: str, routed: Sequence[BillRow], baseline: Sequence[BillRow]) -> Table:
     """Return a breakdown whose last row is the sum of the others."""
     table = Table(
-        key, "steps", "calls", "escalated to", "new", "cached", "output", "routed", "frontier-only", title=title
+        key, "steps", "calls", "escalations", "new", "cached", "output", "routed", "frontier-only", title=title
     )
     for column in table.columns[1:]:
         column.justify = "right"
@@ -137,7 +136,7 @@ def breakdown_table(title: str, key: str, routed: Sequence[BillRow], baseline: S
             *(f"{count:,}" for count in (row.steps, row.calls, row.escalations)),
             *(f"{count:,}" for count in (row.new_tokens, row.cached_tokens, row.output_tokens)),
             usd(row.cost_nusd),
-            usd(other.get(name, 0)) if baseline else "",
+            (usd(other[name]) if name in other else "-") if baseline else "",
         )
     table.add_section()
     total = usd(sum(other.values())) if baseline else ""
@@ -164,30 +163,30 @@ def print_bill(console: Console, routed: PassResult, baseline: PassResult | None
         console.print(f"Tasks solved: routed {routed.solved} of {count}, frontier-only {baseline.solved} of {count}.")
 
 
-def _attempt_line(number: str, record: StepRecord, attempt: Attempt, *, escalated: bool) -> str:
+def _attempt_line(number: str, record: StepRecord, attempt: Attempt, *, last: bool) -> str:
     usage = attempt.outcome.usage
     tier = attempt.candidate.tier
     new = usage.input_total - usage.cache_read
     return (
         f"{number:>3}  {escape(record.step.role):<10} [{_TIER_STYLES[tier]}]{tier.label:<9}[/] "
         f"{escape(attempt.candidate.model):<18} {new:>4} new {usage.cache_read:>4} cached {usage.output:>3} out "
-        f"{usd(attempt.cost.total)} {attempt.outcome.latency_ms / 1000:>5.1f} s  {_end(attempt, escalated=escalated)}"
+        f"{usd(attempt.cost.total)} {attempt.outcome.latency_ms / 1000:>5.1f} s  {_end(attempt, last=last)}"
     )
 
 
-def _end(attempt: Attempt, *, escalated: bool) -> str:
-    if attempt.outcome.failure is not None:
-        return f"[red]{attempt.outcome.failure}[/]"
-    passed = all(verdict.passed for verdict in attempt.outcome.verdicts)
-    if escalated:
-        return "[yellow]failed a check: up one tier[/]"
-    if not passed:
-        return "[red]failed a check, no tier above[/]"
-    return "[green]ok[/]" if attempt.kind is AttemptKind.FIRST else f"[green]ok[/] after {attempt.kind}"
+def _end(attempt: Attempt, *, last: bool) -> str:
+    outcome = attempt.outcome
+    if outcome.status is not Status.OK:
+        return f"[red]{outcome.failure or outcome.status}[/]"
+    if not last:
+        return "[yellow]escalated[/]"
+    if not all(verdict.passed for verdict in outcome.verdicts):
+        return "[red]failed at the top[/]"
+    return "[green]ok[/]"
 
 
 def _why(decision: DecisionRecord) -> str:
-    return f"{decision.reason}{': ' + decision.detail if decision.detail else ''}  ({decision.policy})"
+    return f"{decision.reason}{': ' + decision.detail if decision.detail else ''}"
 
 
 def _checks(attempt: Attempt) -> str:

@@ -8,8 +8,10 @@ The alternative, one file under two names at two prices, would show a saving whe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
+import yaml
 
 from agentrouter.catalog import Catalog, builtin_catalog
 from agentrouter.errors import ConfigError
@@ -26,6 +28,8 @@ PARTS: dict[int, tuple[Tier, ...]] = {
     2: (Tier.MINIMAL, Tier.FRONTIER),
     3: (Tier.MINIMAL, Tier.EFFICIENT, Tier.FRONTIER),
 }
+
+_RATES = ("input", "output", "cache_read", "cache_write")
 
 CONTEXT_TOKENS = 4_096
 MAX_OUTPUT = 512
@@ -71,6 +75,27 @@ def line_up(names: Sequence[str], provider: str = "local") -> Catalog:
     )
 
 
+def config_from(catalog: Catalog) -> str:
+    """Return a config file with the catalogue's models, so that other commands know them (``replay --config``)."""
+    models = [
+        {
+            "tier": candidate.tier.label,
+            "provider": candidate.provider,
+            "model": candidate.model,
+            "price": {name: _usd(getattr(candidate.price, name)) for name in _RATES},
+            "cache": {"ttl_s": candidate.cache.ttl_s, "writes_billed": candidate.cache.writes_billed},
+            "context_window": candidate.context_window,
+            "max_output": candidate.max_output,
+            "capabilities": sorted(each.value for each in candidate.capabilities),
+            "labels": sorted(candidate.labels),
+        }
+        for candidate in catalog.candidates
+    ]
+    providers = {candidate.provider: {"kind": "local"} for candidate in catalog.candidates}
+    head = "# The demo's models at the example's list prices, in USD per million tokens.\n"
+    return head + yaml.safe_dump({"providers": providers, "models": models}, sort_keys=False)
+
+
 class ListPriced:
     """A provider of local models whose usage is stated in the terms of the price list.
 
@@ -99,3 +124,8 @@ class ListPriced:
     async def close(self) -> None:
         """Close the inner provider."""
         await self._inner.close()
+
+
+def _usd(rate: int) -> str:
+    """Return a price as text, exactly: YAML floats are not."""
+    return format(Decimal(rate).scaleb(-6).normalize(), "f")

@@ -11,7 +11,7 @@ import msgspec
 from agentrouter.demo.agent import Agent, StepFailedError
 from agentrouter.demo.tasks import Task, TaskVerdict
 from agentrouter.router import Router
-from agentrouter.types import Attempt, Candidate, StepRecord, Tier
+from agentrouter.types import Attempt, AttemptKind, Candidate, StepRecord, Tier
 
 
 class Watcher(Protocol):
@@ -158,7 +158,7 @@ def _plus(row: BillRow, attempt: Attempt, *, new_step: bool) -> BillRow:
         key=row.key,
         steps=row.steps + new_step,
         calls=row.calls + 1,
-        escalations=row.escalations + (attempt.number > 0),
+        escalations=row.escalations + (attempt.kind is AttemptKind.ESCALATION),
         new_tokens=row.new_tokens + usage.input_total - usage.cache_read,
         cached_tokens=row.cached_tokens + usage.cache_read,
         output_tokens=row.output_tokens + usage.output,

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from agentrouter.catalog import Catalog
-from agentrouter.cli.output import write_json, write_text
+from agentrouter.cli.output import notes, write_json, write_text
 from agentrouter.config import cache_dir, load_config
 from agentrouter.demo import console as show
-from agentrouter.demo.lineup import CONTEXT_TOKENS, ListPriced, chosen, line_up
+from agentrouter.demo.lineup import CONTEXT_TOKENS, ListPriced, chosen, config_from, line_up
 from agentrouter.demo.passes import BillRow, PassResult, Watcher, by_role, by_tier, run_pass
 from agentrouter.demo.tasks import TaskVerdict, make_tasks
 from agentrouter.errors import InputError, MissingExtraError, ModelFileError
@@ -40,7 +40,8 @@ from agentrouter.types import Tier
 
 DEFAULT_POLICY = "escalate:roles"
 BASELINE_POLICY = "fixed:frontier"
-LEDGER, BASELINE_LEDGER, PAGE = "ledger.sqlite", "ledger-frontier-only.sqlite", "report.html"
+LEDGER, BASELINE_LEDGER = "ledger.sqlite", "ledger-frontier-only.sqlite"
+PAGE, CONFIG = "report.html", "models.yaml"
 
 MakeProvider = Callable[[], Provider]
 
@@ -148,9 +149,11 @@ def pull(store: ModelStore, wanted: Sequence[str], console: Console) -> tuple[st
     present, problems = [], []
     for name in wanted:
         try:
-            with progress_bar(console) as progress:
-                store.pull(name, progress)
+            with progress_bar(notes()) as progress:
+                pulled = store.pull(name, progress)
             present.append(name)
+            state = "was here already" if pulled.source == "present" else f"came from {pulled.source}"
+            console.print(f"[dim]{escape(name)} {state}, sum checked: {escape(str(pulled.path))}[/]", soft_wrap=True)
         except ModelFileError as error:
             problems.append(str(error))
             console.print(
@@ -224,14 +227,18 @@ def _replayed(ledger: Path, world: World) -> ReplayReport:
 
 
 def _write_page(report: ReplayReport, stage: Stage, console: Console) -> None:
-    ledger, page = stage.out / LEDGER, stage.out / PAGE
-    written = f"\nledger  {ledger}\n"
+    ledger, page, config = stage.out / LEDGER, stage.out / PAGE, stage.out / CONFIG
+    write_text(config_from(stage.catalog), config)
+    written = f"\nledger  {ledger}\nconfig  {config}\n"
     try:
         write_text(render(report, f"The demo's bill under {stage.policy.name}"), page)
         written += f"page    {page}\n"
     except MissingExtraError as error:
         written += f"page    not written: {error}\n"
-    console.print(escape(written + f"next    agentrouter replay {ledger} --policy fixed:efficient"), soft_wrap=True)
+    console.print(
+        escape(written + f"next    agentrouter replay {ledger} --config {config} --policy fixed:efficient"),
+        soft_wrap=True,
+    )
 
 
 def _summary(found: PassResult) -> PassSummary:
