@@ -9,7 +9,8 @@ from agentrouter.lab.audit import RoleFacts, audit, suggest
 from agentrouter.lab.audit_report import AuditReport
 from agentrouter.lab.replay_parallel import Open, Opened
 from agentrouter.lab.replay_report import encode
-from agentrouter.lab.report_audit import audit_tables, render_audit
+from agentrouter.lab.report_audit import render_audit
+from agentrouter.lab.report_tables import audit_tables
 from agentrouter.lab.trace import RecordedStep, TraceReport
 from agentrouter.types import Message, Status, Tier, Usage
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,17 @@ from replay_records import NOON, OPTIONS, WORLD, four_steps, recorded
 from agentrouter.bill import price_usage
 from agentrouter.catalog import Catalog
 from agentrouter.eligibility import HardRules, Pin
-from agentrouter.errors import InputError
+from agentrouter.errors import AgentRouterError, InputError
 from agentrouter.lab.intervals import MAX_UNITS, pooled, resampled, share_interval
 from agentrouter.lab.recorded_models import RecordedModels, tier_by_price
 from agentrouter.lab.replay import Replay, replay
-from agentrouter.lab.replay_parallel import Job, Opened, replay_traces, sharded
+from agentrouter.lab.replay_parallel import BATCH, WAITING, Job, Opened, replay_traces, sharded
 from agentrouter.lab.replay_report import Interval, ReplayReport, encode
 from agentrouter.lab.tally import FIGURE_LIMIT
 from agentrouter.lab.trace import ModelOutcome, Problem, RecordedStep, TraceReport
 from agentrouter.policies import build
 from agentrouter.trajectory import World
-from agentrouter.types import Price, Status, Tier, TokenCounts, Usage
+from agentrouter.types import Context, Decision, Price, Status, Step, Tier, TokenCounts, Usage
 
 
 def run(steps: list[RecordedStep], policy: str = "roles", world: World = WORLD) -> ReplayReport:
@@ -433,6 +434,34 @@ def test_the_bill_without_caches_is_the_price_engines(read: int, wrote: int, in_
 
     assert report.bill("recorded_uncached") == expected
     assert report.bill("recorded") == expected
+
+
+def test_text_that_cannot_be_encoded_still_reaches_a_worker() -> None:
+    odd = "lone \udc80 surrogate"
+    steps = [recorded(odd, trajectory=odd, usage=Usage(fresh_input=100, output=1)), *four_steps()]
+    job = Job(open_=lambda: (iter(steps), TraceReport()), policy=build("roles"), world=WORLD, options=OPTIONS)
+
+    assert replay_traces(job, workers=2) == replay_traces(job)
+
+
+class _Exits:
+    """A policy that ends its process."""
+
+    name = "exits"
+    reviews = False
+
+    def decide(self, step: Step, context: Context) -> Decision:
+        os._exit(3)
+
+
+def test_a_worker_that_dies_is_an_error_and_not_a_wait_for_ever() -> None:
+    steps = [
+        recorded(trajectory=f"t{i}", usage=Usage(fresh_input=100, output=1)) for i in range(2 * BATCH * (WAITING + 2))
+    ]
+    job = Job(open_=lambda: (iter(steps), TraceReport()), policy=_Exits(), world=WORLD, options=OPTIONS)
+
+    with pytest.raises(AgentRouterError, match="exit code 3"):
+        replay_traces(job, workers=2)
 
 
 def test_sub_agents_are_resampled_with_their_parent() -> None:

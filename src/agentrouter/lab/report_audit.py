@@ -1,21 +1,16 @@
-"""The audit for the terminal and as a page.
+"""The audit in words and as one self-contained HTML page.
 
-Law: as ``report_tables`` and ``report_html``: builds, does not print; shows what is in the report and nothing else.
+Law: as ``report_html``: shows what is in the report and nothing else.
 """
 
 from __future__ import annotations
-
-from rich.console import Group, RenderableType
-from rich.text import Text
 
 from agentrouter.lab import report_page as page
 from agentrouter.lab import report_plots as plots
 from agentrouter.lab import report_words as words
 from agentrouter.lab.audit_report import AuditReport, RoleSpend, Waste
-from agentrouter.lab.report_tables import MOST_ROWS, terminal_table
 from agentrouter.lab.report_text import count, percent, span, tokens, usd
 
-_CHART_HEADINGS = ("Role", "Steps", "Spend", "Share", "Tier now", "Suggested", "Saving, pess. to opt.")
 _PAGE_HEADINGS = (
     "Role",
     "Tier now",
@@ -27,7 +22,7 @@ _PAGE_HEADINGS = (
     "Pessimistic, interval",
 )
 _DETAIL_HEADINGS = ("Role", "Why", "Models", "Steps", "Input", "Output", "Cache read", "Errors", "Retries", "Success")
-_WASTE_HEADINGS = ("Trajectory", "Steps", "Spend", "Under the chart", "Repeats", "Retries", "Cost of both")
+WASTE_HEADINGS = ("Trajectory", "Steps", "Spend", "Under the chart", "Repeats", "Retries", "Cost of both")
 
 NOTE = (
     "A role's saving is that of its own steps. What its absence from the dearer model's cache costs the other roles "
@@ -67,28 +62,6 @@ def sentences(report: AuditReport) -> list[str]:
     return lines
 
 
-def audit_tables(report: AuditReport) -> RenderableType:
-    """Return the terminal's view of an audit."""
-    parts: list[RenderableType] = [Text(headline(report), style="bold"), Text("")]
-    if not report.replay.complete:
-        parts.append(Text("Incomplete: some steps are in no total (see the unpriced table).", "red"))
-    rows = [
-        (row.role, count(row.steps), usd(row.spend_nusd), percent(row.spend_share), row.tier, row.suggested, _ends(row))
-        for row in report.roles[:MOST_ROWS]
-    ]
-    parts.append(terminal_table("The org chart of spend", _CHART_HEADINGS, rows))
-    parts += [Text(f"- {sentence}") for sentence in sentences(report)]
-    parts += [Text(f"- {row.role}: {row.suggested}, {row.why}") for row in report.roles[:MOST_ROWS]]
-    if report.wasteful:
-        parts.append(terminal_table("Most wasteful trajectories", _WASTE_HEADINGS, _waste_rows(report.wasteful)))
-    gaps = words.gap_rows(report.replay)
-    if gaps:
-        parts.append(terminal_table("What the record lacked", ("What", "How many"), gaps))
-    if report.replay.unpriced:
-        parts.append(terminal_table("Unpriced", words.UNPRICED_HEADINGS, words.unpriced_rows(report.replay), names=2))
-    return Group(*parts)
-
-
 def render_audit(report: AuditReport) -> str:
     """Return the audit as one self-contained HTML page.
 
@@ -119,8 +92,8 @@ def render_audit(report: AuditReport) -> str:
                 "Most wasteful trajectories",
                 page.table(
                     "By what the chart, repeats and retries would have saved",
-                    _WASTE_HEADINGS,
-                    _waste_rows(report.wasteful),
+                    WASTE_HEADINGS,
+                    waste_rows(report.wasteful),
                 )
                 or page.paragraph("None."),
             ),
@@ -140,7 +113,8 @@ def render_audit(report: AuditReport) -> str:
     )
 
 
-def _ends(row: RoleSpend) -> str:
+def ends(row: RoleSpend) -> str:
+    """Return both ends of the saving on a role's own steps."""
     if row.share is None:
         return percent(None)
     if row.after_nusd == row.pessimistic_nusd:
@@ -155,7 +129,7 @@ def _page_row(row: RoleSpend) -> words.Row:
         row.suggested,
         usd(row.spend_nusd),
         percent(row.spend_share),
-        _ends(row),
+        ends(row),
         span(row.sampling),
         span(row.sampling_pessimistic),
     )
@@ -176,7 +150,8 @@ def _detail_row(row: RoleSpend) -> words.Row:
     )
 
 
-def _waste_rows(rows: tuple[Waste, ...]) -> list[words.Row]:
+def waste_rows(rows: tuple[Waste, ...]) -> list[words.Row]:
+    """Return the most wasteful trajectories."""
     return [
         (
             row.trajectory,

@@ -1,4 +1,4 @@
-"""A replay's report for the terminal, as rich renderables.
+"""Replay and audit for the terminal, as rich renderables.
 
 Law: builds, does not print; the command line prints. Foreign text goes in as ``Text``, so that neither markup nor
 terminal sequences of a trace reach the screen.
@@ -13,9 +13,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agentrouter.lab import report_audit as audit_words
 from agentrouter.lab import report_words as words
+from agentrouter.lab.audit_report import AuditReport
 from agentrouter.lab.replay_report import ReplayReport
-from agentrouter.lab.report_text import clean, count
+from agentrouter.lab.report_text import clean, count, percent, usd
 
 MOST_ROWS = 12
 MOST_PROBLEMS = 10
@@ -52,6 +54,43 @@ def replay_tables(report: ReplayReport) -> RenderableType:
     if problems:
         title = _titled("Malformed places", report.trace.malformed, MOST_PROBLEMS)
         parts.append(terminal_table(title, ("Place", "Field", "What"), problems[:MOST_PROBLEMS], names=3))
+    return Group(*parts)
+
+
+CHART_HEADINGS = ("Role", "Steps", "Spend", "Share", "Tier now", "Suggested", "Saving, pess. to opt.")
+
+
+def audit_tables(report: AuditReport) -> RenderableType:
+    """Return the terminal's view of an audit."""
+    parts: list[RenderableType] = [Text(audit_words.headline(report), style="bold"), Text("")]
+    if not report.replay.complete:
+        parts.append(Text("Incomplete: some steps are in no total (see the unpriced table).", "red"))
+    rows = [
+        (
+            row.role,
+            count(row.steps),
+            usd(row.spend_nusd),
+            percent(row.spend_share),
+            row.tier,
+            row.suggested,
+            audit_words.ends(row),
+        )
+        for row in report.roles[:MOST_ROWS]
+    ]
+    parts.append(terminal_table("The org chart of spend", CHART_HEADINGS, rows))
+    parts += [Text(f"- {sentence}") for sentence in audit_words.sentences(report)]
+    parts += [Text(f"- {row.role}: {row.suggested}, {row.why}") for row in report.roles[:MOST_ROWS]]
+    if report.wasteful:
+        parts.append(
+            terminal_table(
+                "Most wasteful trajectories", audit_words.WASTE_HEADINGS, audit_words.waste_rows(report.wasteful)
+            )
+        )
+    gaps = words.gap_rows(report.replay)
+    if gaps:
+        parts.append(terminal_table("What the record lacked", ("What", "How many"), gaps))
+    if report.replay.unpriced:
+        parts.append(terminal_table("Unpriced", words.UNPRICED_HEADINGS, words.unpriced_rows(report.replay), names=2))
     return Group(*parts)
 
 
