@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from agentrouter.catalog import Catalog
+from agentrouter.config import load_config
 from agentrouter.config_file import ProviderSpec
 from agentrouter.errors import ConfigError
 from agentrouter.providers.build import build_providers, key_env
 from agentrouter.providers.local import Local
-from agentrouter.providers.openai_http import OpenAIHttp
+from agentrouter.providers.openai_http import DETAIL_CHARS, MAX_BODY_BYTES, OpenAIHttp
 from agentrouter.providers.scripted import Scripted
 from agentrouter.providers.vendors import VENDORS, vendor_for
+from agentrouter.router import Router
+from agentrouter.trajectory import World
+from agentrouter.types import Candidate, Price, Reply, Tier
 from agentrouter.wire.usage import usage_from
 
 KEY = "a-key-for-tests"
@@ -148,3 +156,45 @@ def test_rows_are_whole(name: str) -> None:
         fields = {"prompt_tokens": 5, "completion_tokens": 1}
         fields |= {"prompt_cache_hit_tokens": 3, "prompt_cache_miss_tokens": 2} if row.usage == "deepseek" else {}
         assert usage_from(row.usage, fields).input_total == 5
+
+
+class TestPage:
+    """docs/how-to/add-a-provider.md holds."""
+
+    PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "add-a-provider.md").read_text(encoding="utf-8")
+
+    def blocks(self, language: str) -> list[str]:
+        return re.findall(rf"```{language}\n(.*?)```", self.PAGE, re.DOTALL)
+
+    def test_the_config_loads_and_builds(self, tmp_path: Path) -> None:
+        (text,) = self.blocks("yaml")
+        (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+        config = load_config(str(tmp_path / "c.yaml"), environ={})
+        variables = {name: key_env(name, spec) for name, spec in config.providers.items()}
+        assert variables == {
+            "openai": "OPENAI_API_KEY",
+            "fast": "GROQ_API_KEY",
+            "vllm": "",
+            "house": "HOUSE_KEY",
+            "local": "",
+        }
+        keys = {name: KEY for name, variable in variables.items() if variable}
+        assert list(build_providers(config.providers, keys=keys, cache_dir=tmp_path)) == list(variables)
+
+    def test_the_vendors_and_limits_are_the_tables(self) -> None:
+        assert all(f"`{name}`" in self.PAGE for name in VENDORS)
+        assert f"{MAX_BODY_BYTES >> 20} MiB" in self.PAGE
+        assert f"cut to {DETAIL_CHARS}\ncharacters" in self.PAGE
+
+    def test_the_python_runs(self) -> None:
+        row, shout = self.blocks("python")
+        exec(row, {})
+        names: dict[str, Any] = {}
+        exec(shout, names)
+        candidate = Candidate(
+            name="shout/x", provider="shout", model="x", tier=Tier.MID,
+            price=Price(input=1, output=1, cache_read=1, cache_write=1),
+        )  # fmt: skip
+        router = Router(World(catalog=Catalog((candidate,))), "fixed:mid", providers={"shout": names["Shout"]()})
+        step = router.step([{"role": "user", "content": "hello"}], trajectory_id="t")
+        assert asyncio.run(router.run(step)).reply == Reply(text="HELLO")

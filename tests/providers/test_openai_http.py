@@ -603,3 +603,16 @@ def test_behind_the_router_a_failing_endpoint_falls_back_to_the_next() -> None:
     # 100 tokens at 1 USD and 7 at 4 USD per million: 100,000 + 28,000 nano-dollars; the failure cost nothing.
     assert record.cost_nusd == 128_000
     assert (len(bad.requests), len(good.requests)) == (1, 1)
+
+
+def test_closing_ends_calls_under_way_as_failures() -> None:
+    async def scenario(made: OpenAIHttp, listener: Listener) -> Outcome:
+        task = asyncio.create_task(made.send(call()))
+        while not listener.requests:
+            await asyncio.sleep(0.01)
+        await made.close()
+        return await asyncio.wait_for(task, 3.0)
+
+    with listening(hangs(b"")) as listener:
+        outcome = run(scenario(provider(listener.url), listener))
+    assert (outcome.status, outcome.failure) == (Status.ERROR, FailureKind.CONNECTION)
