@@ -63,16 +63,17 @@ def _cards(report: ReplayReport) -> str:
             continue
         if saving.baseline in ("recorded_cached", "recorded_uncached"):
             continue
-        worst = ""
-        if saving.pessimistic_nusd != saving.policy_nusd:
-            worst = f"; pessimistic {percent(saving.share_pessimistic)} {span(saving.sampling_pessimistic)}"
+        known = saving.pessimistic_nusd == saving.policy_nusd
+        best, worst = saving.share or 0.0, saving.share_pessimistic or 0.0
+        figure = percent(saving.share) if known else f"{percent(saving.share_pessimistic)} to {percent(saving.share)}"
+        after = usd(saving.policy_nusd) + ("" if known else f" to {usd(saving.pessimistic_nusd)}")
+        spread = "" if known else f"; pessimistic end {span(saving.sampling_pessimistic)}"
         cards.append(
             page.card(
-                percent(saving.share),
+                figure,
                 f"saving against {saving.label}",
-                f"{usd(saving.baseline_nusd)} before, {usd(saving.policy_nusd)} after; "
-                f"{words.sampling(saving, report)}{worst}",
-                "good" if (saving.share or 0.0) > 0 else "bad",
+                f"{usd(saving.baseline_nusd)} before, {after} after; {words.sampling(saving, report)}{spread}",
+                "good" if worst > 0 else "bad" if best < 0 else "",
             )
         )
     facts = (
