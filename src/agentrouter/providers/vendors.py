@@ -1,7 +1,7 @@
 """Vendors that speak OpenAI chat completions: one row each. To add one, add a row (docs/how-to/add-a-provider.md).
 
-Law: data only. Base URLs and differences as the vendors' own documentation gave them on ``CHECKED``, the page beside
-each row; no vendor's endpoint was called for it.
+Law: data only. Base URLs and differences as stored copies of the pages beside the rows gave them on ``CHECKED``; where
+the vendor's own page was not among them, the row says whose it was. No vendor's endpoint was called for it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 
 from agentrouter.wire.openai_request import Dialect
 
-CHECKED = "2026-11-21"
-"""When the rows were last compared with the vendors' documentation (ISO date)."""
+CHECKED = "2026-11-22"
+"""When the rows were last compared with the documentation (ISO date)."""
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """How it counts tokens: a convention of ``wire.usage``, ``openai_total`` (see ``wire.openai_reply``), or empty:
     told from the fields."""
     source: str = ""
-    """The page of the vendor's documentation that the row was checked with."""
+    """The page that the row was checked with."""
 
 
 _ROWS = (
@@ -40,7 +40,7 @@ _ROWS = (
         base_url="https://api.openai.com/v1",
         api_key_env="OPENAI_API_KEY",
         dialect=Dialect(limit_field="max_completion_tokens", developer_role=True),
-        source="platform.openai.com/docs/api-reference/chat",
+        source="URL: console.groq.com/docs/openai and lmstudio.ai/docs, which quote it; max_completion_tokens: its 400 message",
     ),
     Vendor(
         name="anthropic",
@@ -57,14 +57,15 @@ _ROWS = (
         # Gemini 3 refuses earlier tool calls without their thought signature; this word stands for one not kept.
         dialect=Dialect(logprobs=False, call_signature="skip_thought_signature_validator"),
         usage="openai_total",
-        source="ai.google.dev/gemini-api/docs/openai; ai.google.dev/gemini-api/docs/thought-signatures",
+        source="ai.google.dev/gemini-api/docs/thought-signatures; URL: several clients' documentation",
     ),
     Vendor(
         name="mistral",
         base_url="https://api.mistral.ai/v1",
         api_key_env="MISTRAL_API_KEY",
+        # Log-probabilities are off for want of a page that has them.
         dialect=Dialect(some_tool="any", short_call_ids=True, logprobs=False),
-        source="docs.mistral.ai/api",
+        source="URL: docs.pipecat.ai (Mistral); call ids: the API's error message in langchain-ai/langchain#24668",
     ),
     Vendor(
         name="deepseek",
@@ -78,7 +79,7 @@ _ROWS = (
         name="xai",
         base_url="https://api.x.ai/v1",
         api_key_env="XAI_API_KEY",
-        source="docs.x.ai/developers/model-capabilities/text/comparison",
+        source="docs.x.ai/developers/model-capabilities/text/comparison; URL: reference.langchain.com (ChatXAI)",
     ),
     Vendor(
         name="groq",
@@ -92,7 +93,8 @@ _ROWS = (
         name="together",
         base_url="https://api.together.ai/v1",
         api_key_env="TOGETHER_API_KEY",
-        dialect=Dialect(logprobs=False),  # it takes a number and answers in a shape of its own
+        # Log-probabilities there take a number and come in a shape of their own (not looked up: from experience).
+        dialect=Dialect(logprobs=False),
         source="docs.together.ai/docs/inference/openai-compatibility",
     ),
     Vendor(
@@ -105,7 +107,7 @@ _ROWS = (
         name="openrouter",
         base_url="https://openrouter.ai/api/v1",
         api_key_env="OPENROUTER_API_KEY",
-        source="openrouter.ai/docs/api/reference",
+        source="openrouter.ai/docs/api/reference/errors-and-debugging; URL: docs.boundaryml.com (OpenRouter)",
     ),
     Vendor(
         name="vllm",
@@ -125,7 +127,7 @@ _ROWS = (
     Vendor(
         name="llama_cpp",
         base_url="http://localhost:8080/v1",
-        source="github.com/ggml-org/llama.cpp: tools/server/README.md",
+        source="mintlify.com/ggml-org/llama.cpp/api/rest/overview",
     ),
 )
 
