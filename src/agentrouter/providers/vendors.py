@@ -40,7 +40,7 @@ _ROWS = (
         base_url="https://api.openai.com/v1",
         api_key_env="OPENAI_API_KEY",
         dialect=Dialect(limit_field="max_completion_tokens", developer_role=True),
-        source="URL: console.groq.com/docs/openai and lmstudio.ai/docs, which quote it; max_completion_tokens: its 400 message",
+        source="URL: lmstudio.ai/docs/api/openai-api, which quotes it; limit field: the API's own error message",
     ),
     Vendor(
         name="anthropic",
