@@ -131,9 +131,21 @@ def test_a_wrong_answer_of_a_cheap_tier_is_escalated_and_paid(tmp_path: Path) ->
     rows = {row.key: row for row in result.routed.by_role}
     assert (rows["tool_call"].steps, rows["tool_call"].calls, rows["tool_call"].escalations) == (2, 4, 2)
     assert (rows["format"].steps, rows["format"].calls, rows["format"].escalations) == (6, 12, 6)
-    assert text.count(" s  escalated") == 8
+    assert text.count("s  escalated") == 8
     assert text.count("why    escalation: ") == 8
     assert "sql_runs FAILED (SQL error: no such table: nowhere)" in text
+
+
+def test_rejected_answers_stay_in_the_simulated_bill(tmp_path: Path) -> None:
+    def script(call: Call) -> str:
+        return "not JSON" if call.candidate.tier is Tier.MINIMAL else right(call)
+
+    clean, _ = played(tmp_path, fast=True)
+    wasteful, _ = played(tmp_path, script, fast=True)
+    rejected = sum(row.cost_nusd for row in wasteful.routed.by_tier if row.key == "minimal")
+    assert rejected > 0
+    assert wasteful.simulated.routed_nusd > clean.simulated.routed_nusd
+    assert wasteful.simulated.routed_nusd > rejected
 
 
 def test_code_that_fails_its_tests_is_fixed_in_further_rounds(tmp_path: Path) -> None:
@@ -174,8 +186,8 @@ def test_one_dead_tier_is_survived(tmp_path: Path) -> None:
 def test_fast_leaves_frontier_only_out_and_says_that_it_is_simulated(tmp_path: Path) -> None:
     result, text = played(tmp_path, fast=True)
     assert result.frontier_only is None
-    assert result.frontier_simulated_nusd > result.routed.cost_nusd
-    assert result.saved_share == pytest.approx(1 - result.routed.cost_nusd / result.frontier_simulated_nusd)
+    assert result.simulated.frontier_nusd > result.simulated.routed_nusd > 0
+    assert result.saved_share == pytest.approx(1 - result.simulated.routed_nusd / result.simulated.frontier_nusd)
     assert "simulated" in text
     assert not (tmp_path / "ledger-frontier-only.sqlite").exists()
 

@@ -1,4 +1,4 @@
-"""What the demo shows in the terminal. Law: prints what it is given and works nothing out."""
+"""What the demo shows in the terminal. Law: prints what it is given; all it works out is the share saved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agentrouter.catalog import Catalog
-from agentrouter.demo.passes import BillRow, PassResult, TaskResult, by_role, by_tier, whole
+from agentrouter.demo.passes import BillRow, PassResult, Simulated, TaskResult, by_role, by_tier, whole
 from agentrouter.demo.tasks import Task
 from agentrouter.lab.report_text import percent
 from agentrouter.money import Price
@@ -51,9 +51,9 @@ class Narrator:
         )
 
     def _line(self, word: str, text: str) -> None:
-        room = max(40, self._console.width - 13)
+        room = max(40, self._console.width - 12)
         shown = text if len(text) <= room else text[: room - 1] + "…"
-        self._console.print(f"     [dim]{word:<5}  {escape(shown)}[/]", no_wrap=True, overflow="ellipsis")
+        self._console.print(f"    [dim]{word:<5}  {escape(shown)}[/]", no_wrap=True, overflow="ellipsis")
 
 
 class Murmur:
@@ -90,11 +90,11 @@ def lineup_table(catalog: Catalog) -> Table:
             table.add_row(f"[{_TIER_STYLES[tier]}]{tier.label}[/]", candidate.model, *_rates(candidate.price))
         if not catalog.in_tier(tier):
             table.add_row(f"[dim]{tier.label}[/]", "[dim]nobody: goes to the next tier above[/]", "", "", "", "")
-    table.caption = "USD per million tokens, from the built-in example config; the models run on this machine for free"
+    table.caption = "USD per million tokens, from the built-in example config; the models here run for free"
     return table
 
 
-def summary_table(routed: PassResult, baseline: PassResult | None, simulated_nusd: int) -> Table:
+def summary_table(routed: PassResult, baseline: PassResult | None, simulated: Simulated) -> Table:
     """Return routed beside frontier-only."""
     table = Table(
         "", "tasks solved", "steps", "calls", "input new", "cached", "output", "bill", "seconds", title="The bill"
@@ -115,7 +115,8 @@ def summary_table(routed: PassResult, baseline: PassResult | None, simulated_nus
                 f"{found.seconds:.0f}",
             )
     if baseline is None:
-        table.add_row("frontier-only (simulated)", "unknown", "", "", "", "", "", usd(simulated_nusd), "")
+        for label, nusd in (("routed", simulated.routed_nusd), ("frontier-only", simulated.frontier_nusd)):
+            table.add_row(f"{label}, simulated", *[""] * 6, usd(nusd), "")
     return table
 
 
@@ -144,20 +145,26 @@ def breakdown_table(title: str, key: str, routed: Sequence[BillRow], baseline: S
     return table
 
 
-def print_bill(console: Console, routed: PassResult, baseline: PassResult | None, simulated_nusd: int) -> None:
+def saved_share(routed: PassResult, baseline: PassResult | None, simulated: Simulated) -> float | None:
+    """Return the saving against frontier-only: as run, else as simulated; None: nothing spent."""
+    mine, other = simulated.routed_nusd, simulated.frontier_nusd
+    if baseline is not None:
+        mine, other = routed.cost_nusd, baseline.cost_nusd
+    return 1.0 - mine / other if other else None
+
+
+def print_bill(console: Console, routed: PassResult, baseline: PassResult | None, simulated: Simulated) -> None:
     """Print the comparison, by role and by tier, and the saving in one sentence."""
     other = baseline.records if baseline is not None else ()
     console.print()
-    console.print(summary_table(routed, baseline, simulated_nusd))
+    console.print(summary_table(routed, baseline, simulated))
     console.print(breakdown_table("By role", "role", by_role(routed.records), by_role(other)))
     console.print(breakdown_table("By tier", "tier", by_tier(routed.records), by_tier(other)))
-    against = baseline.cost_nusd if baseline is not None else simulated_nusd
-    how = "run for real, with its prompt caches" if baseline is not None else "simulated on the same steps, with caches"
-    share = 1.0 - routed.cost_nusd / against if against else None
-    console.print(
-        f"\n[bold]Routed {usd(routed.cost_nusd)} against frontier-only {usd(against)}: "
-        f"{percent(share)} saved[/] (frontier-only {how})."
-    )
+    mine, other_nusd, how = simulated.routed_nusd, simulated.frontier_nusd, "caches simulated on both sides"
+    if baseline is not None:
+        mine, other_nusd, how = routed.cost_nusd, baseline.cost_nusd, "run for real, each with its prompt caches"
+    share = percent(saved_share(routed, baseline, simulated))
+    console.print(f"\n[bold]Routed {usd(mine)} against frontier-only {usd(other_nusd)}: {share} saved[/] ({how}).")
     if baseline is not None:
         count = len(baseline.tasks)
         console.print(f"Tasks solved: routed {routed.solved} of {count}, frontier-only {baseline.solved} of {count}.")
@@ -168,9 +175,9 @@ def _attempt_line(number: str, record: StepRecord, attempt: Attempt, *, last: bo
     tier = attempt.candidate.tier
     new = usage.input_total - usage.cache_read
     return (
-        f"{number:>3}  {escape(record.step.role):<10} [{_TIER_STYLES[tier]}]{tier.label:<9}[/] "
+        f"{number:>2}  {escape(record.step.role):<9} [{_TIER_STYLES[tier]}]{tier.label:<9}[/] "
         f"{escape(attempt.candidate.model):<18} {new:>4} new {usage.cache_read:>4} cached {usage.output:>3} out "
-        f"{usd(attempt.cost.total)} {attempt.outcome.latency_ms / 1000:>5.1f} s  {_end(attempt, last=last)}"
+        f"{usd(attempt.cost.total)} {attempt.outcome.latency_ms / 1000:>4.1f}s  {_end(attempt, last=last)}"
     )
 
 

@@ -123,6 +123,24 @@ async def _run_task(router: Router, task: Task, watcher: Watcher) -> TaskResult:
     )
 
 
+class Simulated(msgspec.Struct, frozen=True, kw_only=True):
+    """Both sides of the comparison with simulated prompt caches, nano-dollars: only like is compared with like."""
+
+    routed_nusd: int
+    """The answers served, with simulated caches, and the rejected answers as they were paid."""
+    frontier_nusd: int
+
+
+def rejected_nusd(records: Iterable[StepRecord]) -> int:
+    """Return what the answers cost that were not served."""
+    total = 0
+    for record in records:
+        for attempt in record.attempts:
+            if record.served is None or attempt.candidate.name != record.served.name:
+                total += attempt.cost.total + sum(verdict.cost_nusd for verdict in attempt.outcome.verdicts)
+    return total
+
+
 def by_role(records: Iterable[StepRecord]) -> tuple[BillRow, ...]:
     """Return the bill by role of the step, in the order in which roles first appear."""
     return _rows(records, lambda record, candidate: record.step.role)

@@ -21,7 +21,7 @@ from agentrouter.cli.output import notes, write_json, write_text
 from agentrouter.config import cache_dir, load_config
 from agentrouter.demo import console as show
 from agentrouter.demo.lineup import CONTEXT_TOKENS, ListPriced, chosen, config_from, line_up
-from agentrouter.demo.passes import BillRow, PassResult, Watcher, by_role, by_tier, run_pass
+from agentrouter.demo.passes import BillRow, PassResult, Simulated, Watcher, by_role, by_tier, rejected_nusd, run_pass
 from agentrouter.demo.tasks import TaskVerdict, make_tasks
 from agentrouter.errors import InputError, MissingExtraError, ModelFileError
 from agentrouter.lab.replay import ReplayOptions, replay
@@ -77,8 +77,8 @@ class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
     routed: PassSummary
     frontier_only: PassSummary | None
     """None: not run (``--fast``)."""
-    frontier_simulated_nusd: int
-    """The routed pass's steps at the frontier's prices, caches simulated."""
+    simulated: Simulated
+    """The routed pass's steps as they were routed and all at the frontier, with simulated caches on both sides."""
     saved_share: float | None
     seconds: float
 
@@ -191,16 +191,18 @@ async def play(stage: Stage, console: Console) -> DemoResult:
             console.rule("the same tasks, frontier-only")
             baseline = await one(build(BASELINE_POLICY), BASELINE_LEDGER, show.Murmur(console))
     report = _replayed(stage.out / LEDGER, world)
-    simulated = report.bill("frontier_cached")
+    simulated = Simulated(
+        routed_nusd=report.bill("recorded_cached") + rejected_nusd(routed.records),
+        frontier_nusd=report.bill("frontier_cached"),
+    )
     show.print_bill(console, routed, baseline, simulated)
     _write_page(report, stage, console)
-    against = baseline.cost_nusd if baseline is not None else simulated
     return DemoResult(
         models={candidate.tier.label: candidate.model for candidate in stage.catalog.candidates},
         routed=_summary(routed),
         frontier_only=_summary(baseline) if baseline is not None else None,
-        frontier_simulated_nusd=simulated,
-        saved_share=1.0 - routed.cost_nusd / against if against else None,
+        simulated=simulated,
+        saved_share=show.saved_share(routed, baseline, simulated),
         seconds=time.perf_counter() - began,
     )
 
