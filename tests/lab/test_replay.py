@@ -17,11 +17,11 @@ from agentrouter.bill import price_usage
 from agentrouter.catalog import Catalog
 from agentrouter.eligibility import HardRules, Pin
 from agentrouter.errors import AgentRouterError, InputError
-from agentrouter.lab.intervals import MAX_UNITS, pooled, resampled, share_interval
+from agentrouter.lab.intervals import MAX_UNITS, Interval, pooled, resampled, share_interval
 from agentrouter.lab.recorded_models import RecordedModels, tier_by_price
 from agentrouter.lab.replay import Replay, replay
 from agentrouter.lab.replay_parallel import BATCH, WAITING, Job, Opened, replay_traces, sharded
-from agentrouter.lab.replay_report import Interval, ReplayReport, encode
+from agentrouter.lab.replay_report import ReplayReport, encode
 from agentrouter.lab.tally import FIGURE_LIMIT
 from agentrouter.lab.trace import ModelOutcome, Problem, RecordedStep, TraceReport
 from agentrouter.policies import build

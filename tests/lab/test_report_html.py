@@ -10,8 +10,9 @@ from replay_records import NOON, OPTIONS, WORLD, four_steps, recorded
 from rich.console import Console
 
 from agentrouter.errors import MissingExtraError
+from agentrouter.lab.intervals import Interval
 from agentrouter.lab.replay import replay
-from agentrouter.lab.replay_report import Interval, ReplayReport
+from agentrouter.lab.replay_report import ReplayReport
 from agentrouter.lab.report_html import render
 from agentrouter.lab.report_tables import replay_tables
 from agentrouter.lab.report_text import clean, percent, span, tokens, usd

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from agentrouter.lab.replay_report import Interval, ReplayReport, Saving
+from agentrouter.lab.intervals import Interval
+from agentrouter.lab.replay_report import ReplayReport, Saving
 
 SCHEMA_VERSION = 1
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from zlib import crc32
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-
-from agentrouter.lab.replay_report import Interval
 
 MAX_UNITS = 4_096
 """Above this many tasks, tasks are pooled at random (by a hash of their names) and the pools are resampled: the
@@ -20,6 +19,13 @@ variance of a sum over many independent tasks is the same, and the work stays bo
 
 _BATCH = 128
 """Resamples drawn at once, to bound memory."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """Both ends of an interval of a share."""
+
+    low: float
+    high: float
 
 
 def pooled(names: Sequence[str], sums: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -41,8 +41,20 @@ NO_MODEL = "no model recorded"
 class PricedStep:
     """One step's figures under the plans that do not depend on the policy, nano-dollars."""
 
-    __slots__ = ("cached", "candidate", "cold", "cost", "entry", "frontier", "frontier_uncached", "read", "source")
-    __slots__ += ("tokens", "uncached", "usage")
+    __slots__ = (
+        "cached",
+        "candidate",
+        "cold",
+        "cost",
+        "entry",
+        "frontier",
+        "frontier_uncached",
+        "read",
+        "source",
+        "tokens",
+        "uncached",
+        "usage",
+    )
 
     candidate: Candidate | None
     """The recorded model; None: not in the catalogue and without a list price."""
@@ -254,20 +266,20 @@ def figures(
         priced: the plans that do not depend on the policy.
         spent: the policy's attempts; None: the step stays as recorded.
         verdict: one of ``Verdicts``.
-        flags: not the trajectory's first step, the recorded model switched, the policy's model switched.
+        flags: a later step than the trajectory's first; the recorded model switched; the policy's did.
     """
-    later, recorded_switched, policy_switched = flags
+    later, *switched = flags
     tokens = priced.tokens
     redo = (priced.cost, priced.cached, priced.uncached)
-    if spent is None:
-        policy, changed_output, read, total, cold = redo, 0, priced.read, tokens.input, priced.cold
-    else:
+    policy, changed_output, read, total, cold = redo, 0, priced.read, tokens.input, priced.cold
+    if spent is not None:
         policy = (spent.as_billed, spent.cached, spent.uncached)
         changed_output, read, total, cold = spent.changed_output, spent.read, spent.input, spent.cold
     if verdict is Verdicts.BAD:
         # Known to have failed: the redo is part of the bill, not of the uncertainty.
         policy = (policy[0] + redo[0], policy[1] + redo[1], policy[2] + redo[2])
     usage = recorded.usage
+    usage_input, usage_read = (usage.input_total, usage.cache_read) if usage is not None else (0, 0)
     return (
         1,
         1 if verdict else 0,
@@ -281,15 +293,14 @@ def figures(
         changed_output,
         tokens.input,
         tokens.output,
-        usage.input_total if usage is not None else 0,
-        usage.cache_read if usage is not None else 0,
+        usage_input,
+        usage_read,
         priced.read,
         read,
         total,
         priced.cold if later else 0,
         cold if later else 0,
-        1 if recorded_switched else 0,
-        1 if policy_switched else 0,
+        *(1 if flag else 0 for flag in switched),
     )
 
 

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
+from agentrouter.lab.intervals import Interval
+
 SCHEMA_VERSION = 1
 
 TIER_COLUMNS = ("minimal", "efficient", "mid", "frontier", "unknown")
 """The order of the five counts of a ``TierPoint``."""
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """Both ends of an interval of a share."""
-
-    low: float
-    high: float
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):

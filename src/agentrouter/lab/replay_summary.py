@@ -89,14 +89,6 @@ def summarise(tally: Tally, facts: RunFacts, trace: TraceReport | None) -> Repla
     counts = tally.counts
     names, by_task = tally.by_task()
     quality = _quality(tally)
-    outcomes = Outcomes(
-        changed=int(totals[Column.CHANGED]),
-        downgraded=sum(counts[name] for name in ("unknown", "known_good", "known_bad", "recorded_failed")),
-        unknown=counts["unknown"],
-        known_good=counts["known_good"],
-        known_bad=counts["known_bad"],
-        recorded_failed=counts["recorded_failed"],
-    )
     recorded_total = int(totals[Column.RECORDED])
     return ReplayReport(
         command=facts.command,
@@ -118,7 +110,7 @@ def summarise(tally: Tally, facts: RunFacts, trace: TraceReport | None) -> Repla
         savings=_savings(totals, names, by_task, facts),
         headline=_FRONTIER_COMPARISON if facts.policy == _IDENTITY else 0,
         quality=quality,
-        outcomes=outcomes,
+        outcomes=_outcomes(tally, totals),
         recorded_motion=_motion(totals, recorded=True),
         policy_motion=_motion(totals, recorded=False),
         output_length=_output_length(totals, facts),
@@ -198,6 +190,18 @@ def _quality(tally: Tally) -> RecordQuality:
         clock_steps=counts["clock"],
         returned_trajectories=counts["returned"],
         notes=dict(sorted(tally.notes.items())),
+    )
+
+
+def _outcomes(tally: Tally, totals: Sums) -> Outcomes:
+    counts = tally.counts
+    return Outcomes(
+        changed=int(totals[Column.CHANGED]),
+        downgraded=sum(counts[name] for name in ("unknown", "known_good", "known_bad", "recorded_failed")),
+        unknown=counts["unknown"],
+        known_good=counts["known_good"],
+        known_bad=counts["known_bad"],
+        recorded_failed=counts["recorded_failed"],
     )
 
 

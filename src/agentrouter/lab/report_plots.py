@@ -10,7 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentrouter.errors import MissingExtraError
 from agentrouter.lab.replay_report import TIER_COLUMNS, GroupRow, ReplayReport
@@ -27,10 +27,31 @@ TIER_COLOURS = ("#1b8a6b", "#2f7fd6", "#b8740b", "#b23a48", "#767676")
 
 MOST_ROLES = 12
 
+_BILL_GROUPS = (
+    ("as billed", (("recorded", "recorded", RECORDED), ("policy", "policy", POLICY))),
+    (
+        "caches simulated",
+        (
+            ("frontier_cached", "frontier only", FRONTIER),
+            ("recorded_cached", "recorded models", RECORDED),
+            ("policy_cached", "policy", POLICY),
+        ),
+    ),
+    (
+        "no caches",
+        (
+            ("frontier_uncached", "frontier only", FRONTIER),
+            ("recorded_uncached", "recorded models", RECORDED),
+            ("policy_uncached", "policy", POLICY),
+        ),
+    ),
+)
+"""Accounting -> (bill, label, colour)."""
+
 _INK = "#010203"
 """Stands for the page's text colour while drawing."""
 _WIDTH_INCHES = 8.6
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "agentrouter",
     "text.parse_math": False,
@@ -54,31 +75,12 @@ _STYLE = {
 
 def bills_plot(report: ReplayReport) -> str:
     """Return before and after under each accounting, as horizontal bars; a whisker reaches to the pessimistic end."""
-    groups = (
-        ("as billed", (("recorded", "recorded", RECORDED), ("policy", "policy", POLICY))),
-        (
-            "caches simulated",
-            (
-                ("frontier_cached", "frontier only", FRONTIER),
-                ("recorded_cached", "recorded models", RECORDED),
-                ("policy_cached", "policy", POLICY),
-            ),
-        ),
-        (
-            "no caches",
-            (
-                ("frontier_uncached", "frontier only", FRONTIER),
-                ("recorded_uncached", "recorded models", RECORDED),
-                ("policy_uncached", "policy", POLICY),
-            ),
-        ),
-    )
     worst = {saving.policy: saving.pessimistic_nusd for saving in report.savings}
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         place, ticks, labels = 0.0, [], []
-        for title, bars in groups:
+        for title, bars in _BILL_GROUPS:
             for name, label, colour in bars:
                 value, end = report.bill(name), worst.get(name, 0)
                 axes.barh(place, value / NUSD_PER_USD, height=0.72, color=colour)
@@ -97,7 +99,7 @@ def bills_plot(report: ReplayReport) -> str:
         axes.set_yticks(ticks, labels)
         axes.invert_yaxis()
         axes.margins(x=0.0)
-        top = max([report.bill(name) for _, bars in groups for name, _, _ in bars] + list(worst.values())) or 1
+        top = max([report.bill(name) for _, bars in _BILL_GROUPS for name, _, _ in bars] + list(worst.values())) or 1
         axes.set_xlim(0, 1.34 * top / NUSD_PER_USD)
         axes.set_xlabel("USD over all priced steps; the whisker reaches to the pessimistic end")
         axes.grid(axis="x")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from agentrouter.lab.replay_report import Interval
+from agentrouter.lab.intervals import Interval
 from agentrouter.types import NUSD_PER_USD
 
 LONGEST_NAME = 120

@@ -126,8 +126,10 @@ class Tally:
         np.add.at(self.cell_sums, places[:, 0], figures)
         np.add.at(self.trajectory_sums, places[:, 1], figures)
         np.add.at(self.index_sums, places[:, 2], figures)
-        np.add.at(self.tier_counts, (places[:, 2], 0, places[:, 3]), 1)
-        np.add.at(self.tier_counts, (places[:, 2], 1, places[:, 4]), 1)
+        # One flat place for (step number, recorded or decided, tier).
+        flat = self.tier_counts.reshape(-1)
+        np.add.at(flat, places[:, 2] * 2 * TIERS + places[:, 3], 1)
+        np.add.at(flat, places[:, 2] * 2 * TIERS + TIERS + places[:, 4], 1)
         self._buffer = array("q")
 
     def leave_out(self, model: str, reason: str, figures: tuple[int, int, int]) -> None:
