@@ -139,6 +139,19 @@ def test_all_fallbacks_failing_ends_with_every_attempt_recorded() -> None:
     assert record.reply is None
 
 
+def test_half_an_answer_is_served_as_such_when_there_is_no_whole_one() -> None:
+    cut = Outcome(status=Status.TRUNCATED, reply=Reply(text="half", finish="length"), usage=GOOD.usage)
+
+    def answer(call: Call) -> Outcome:
+        return cut if call.number == 0 else failure(FailureKind.OVERLOADED)
+
+    record, calls = run("fixed:efficient", answer)
+    assert len(calls) == 3
+    assert record.status is Status.TRUNCATED
+    assert record.served is calls[0].candidate
+    assert record.reply == cut.reply
+
+
 def test_an_earlier_answer_serves_when_the_escalation_fails() -> None:
     def answer(call: Call) -> Outcome:
         return BAD if call.number == 0 else failure(FailureKind.SERVER_ERROR)

@@ -169,7 +169,7 @@ class _Log:
         return StepRecord(
             step=self.step,
             features=self.context.features,
-            status=Status.OK if served is not None and served.outcome.status is Status.OK else last.status,
+            status=served.outcome.status if served is not None else last.status,
             served=served.candidate if served is not None else None,
             decisions=tuple(self.decisions),
             attempts=self.attempts,
@@ -179,13 +179,17 @@ class _Log:
         )
 
     def _served(self) -> Attempt | None:
-        """The attempt whose answer the caller gets: the committed one, else the newest good one, else the newest."""
+        """The attempt whose answer the caller gets: the committed one, else the newest good one, else the newest whole
+        one, else the newest that was cut (half an answer, and said to be, is more than none).
+        """
         if self.attempts and self.attempts[-1].outcome.committed:
             return self.attempts[-1]
         answered = [attempt for attempt in self.attempts if attempt.outcome.status is Status.OK]
         for attempt in reversed(answered):
             if all(verdict.passed for verdict in attempt.outcome.verdicts):
                 return attempt
+        if not answered:
+            answered = [attempt for attempt in self.attempts if attempt.outcome.status is Status.TRUNCATED]
         return answered[-1] if answered else None
 
     def _record(self, decision: Decision, actions: tuple[Action, ...]) -> None:

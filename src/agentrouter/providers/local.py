@@ -87,8 +87,11 @@ class Local:
             generation = engine.generate(request_from_step(call.step, max_tokens=limit), abandoned)
         except (ProviderError, ModelFileError, MissingExtraError) as error:
             return _failed(error, started)
+        # At the caller's own limit the answer is what was asked for; the free checks still see that it was cut.
+        asked = call.step.output.max_tokens
+        cut = generation.finish == "length" and not (asked and generation.completion_tokens >= asked)
         return Outcome(
-            status=Status.TRUNCATED if generation.finish == "length" else Status.OK,
+            status=Status.TRUNCATED if cut else Status.OK,
             reply=reply_from_generation(generation, shape, call_id=f"call_{call.step.id}_{call.number}"),
             usage=Usage(
                 fresh_input=generation.prompt_tokens - generation.cached_tokens,
