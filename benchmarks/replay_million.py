@@ -118,7 +118,7 @@ def main() -> None:
             print(runs[-1])
     result = {
         "benchmark": "replay_million",
-        "command": " ".join(["python", "benchmarks/replay_million.py", *sys.argv[1:]]),
+        "command": f"python benchmarks/replay_million.py --steps {options.steps} --policy {options.policy}",
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "load_average_at_end": [round(load, 2) for load in os.getloadavg()],
