@@ -125,8 +125,11 @@ def _checks_for(step: Step, rules: HardRules) -> list[Check]:
 
 def reserved_output(step: Step, candidate: Candidate) -> int:
     """Output tokens to keep free: the caller's limit (clipped to what the model can write), else the expectation."""
-    wanted = step.output.max_tokens or max(step.tokens.output, DEFAULT_OUTPUT_RESERVE)
-    return min(wanted, candidate.max_output)
+    return min(_wanted_output(step), candidate.max_output)
+
+
+def _wanted_output(step: Step) -> int:
+    return step.output.max_tokens or max(step.tokens.output, DEFAULT_OUTPUT_RESERVE)
 
 
 def _window_check(step: Step, margin: float) -> Check:
@@ -134,7 +137,11 @@ def _window_check(step: Step, margin: float) -> Check:
     if step.tokens.estimated:
         size = int(size * margin)
 
+    at_most = size + _wanted_output(step)
+
     def check(candidate: Candidate) -> tuple[str, str] | None:
+        if at_most <= candidate.context_window:
+            return None
         need = size + reserved_output(step, candidate)
         if need <= candidate.context_window:
             return None

@@ -62,7 +62,8 @@ def route_flow(policy: Policy, step: Step, context: Context, settings: FlowSetti
     Args:
         policy: what decides.
         step: the step.
-        context: from ``trajectory.prepare``; its ``actions`` are the legal candidates.
+        context: from ``trajectory.prepare``; its ``actions`` are the legal candidates, its ``draw`` is the first
+            decision's.
         settings: attempt limit, default tier, seed.
 
     Yields:
@@ -115,20 +116,10 @@ class _Log:
         self.last_verify: tuple[str, ...] = ()
 
     def decide(self, policy: Policy, actions: tuple[Action, ...], settings: FlowSettings) -> Action:
-        number = len(self.attempts)
-        old = self.context
-        context = Context(
-            actions=actions,
-            features=old.features,
-            default=old.default,
-            history=old.history,
-            attempts=self.attempts,
-            excluded=old.excluded,
-            budget=old.budget,
-            caches=old.caches,
-            draw=draw_for(settings.seed, self.step.id, number),
-            now=old.now,
-        )
+        context = self.context
+        if self.attempts:
+            draw = draw_for(settings.seed, self.step.id, len(self.attempts))
+            context = msgspec.structs.replace(context, actions=actions, attempts=self.attempts, draw=draw)
         try:
             decision = policy.decide(self.step, context)
             problem = _problem(decision, actions)

@@ -12,7 +12,7 @@ from agentrouter import bill, features
 from agentrouter.catalog import Catalog
 from agentrouter.eligibility import HardRules, eligible
 from agentrouter.errors import NoCandidateError
-from agentrouter.flow import FlowSettings
+from agentrouter.flow import FlowSettings, draw_for
 from agentrouter.types import (
     Budget,
     CacheEntry,
@@ -60,9 +60,10 @@ def caches_for(step: Step, state: TrajectoryState) -> Lineage:
     if not lineage:
         return {}
     longest = step.tokens.input * SHRINK_TOLERANCE
-    if all(entry.tokens <= longest for entry in lineage.values()):
-        return lineage
-    return {name: entry for name, entry in lineage.items() if entry.tokens <= longest}
+    for entry in lineage.values():
+        if entry.tokens > longest:
+            return {name: kept for name, kept in lineage.items() if kept.tokens <= longest}
+    return lineage
 
 
 def prepare(step: Step, state: TrajectoryState, world: World, now: float, *, budget_nusd: int | None = None) -> Context:
@@ -99,6 +100,7 @@ def prepare(step: Step, state: TrajectoryState, world: World, now: float, *, bud
         excluded=excluded,
         budget=budget,
         caches=caches,
+        draw=draw_for(world.settings.seed, step.id, 0),
         now=now,
     )
 

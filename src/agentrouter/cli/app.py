@@ -104,12 +104,14 @@ def audit(
     config: ConfigOption = None,
     format: FormatOption = "auto",
     json: JsonPath = None,
+    html: HtmlPath = None,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
 ) -> None:
     """Show the org chart of spend: each role's bill, the tier suggested for it, and what that would save."""
-    from agentrouter.cli.replay import run_audit
+    from agentrouter.cli.replay import ReplayRequest, run_audit
 
-    raise typer.Exit(run_audit(traces, format, config, seed, json_path=json))
+    request = ReplayRequest(traces=traces, format=format, config=config, policy=None, workers=1, seed=seed)
+    raise typer.Exit(run_audit(request, json_path=json, html_path=html))
 
 
 @app.command()

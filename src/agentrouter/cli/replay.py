@@ -16,11 +16,11 @@ import msgspec
 from agentrouter.cli.app import need_policy
 from agentrouter.cli.output import console, notes, write_json, write_text
 from agentrouter.config import Config, load_config
-from agentrouter.errors import InputError
 from agentrouter.lab.audit import audit
 from agentrouter.lab.replay import ReplayOptions, replay
 from agentrouter.lab.replay_parallel import Job, replay_traces
 from agentrouter.lab.replay_report import ReplayReport
+from agentrouter.lab.report_audit import render_audit
 from agentrouter.lab.report_html import render
 from agentrouter.lab.report_tables import audit_tables, replay_tables
 from agentrouter.lab.sources import STDIN, open_traces
@@ -54,14 +54,16 @@ def run(request: ReplayRequest, *, json_path: Path | None, html_path: Path | Non
     return 1 if report.trace.malformed or not report.complete else 0
 
 
-def run_audit(traces: list[Path], format: str, config: str | None, seed: int, *, json_path: Path | None) -> int:
+def run_audit(request: ReplayRequest, *, json_path: Path | None, html_path: Path | None) -> int:
     """Print the org chart of spend; return 1 if lines were malformed or steps could not be priced."""
-    loaded = load_config(config)
-    options = ReplayOptions(seed=seed, overrides=loaded.overrides, command=_command())
+    loaded = load_config(request.config)
+    options = ReplayOptions(seed=request.seed, overrides=loaded.overrides, command=_command())
     with tempfile.TemporaryDirectory(prefix="agentrouter-") as folder, notes().status("reading"):
         # An audit reads its traces more than once, and standard input can be read once only.
-        kept = [_kept(path, Path(folder)) for path in traces]
-        report = audit(partial(open_traces, kept, format), loaded.world, options)
+        kept = [_kept(path, Path(folder)) for path in request.traces]
+        report = audit(partial(open_traces, kept, request.format), loaded.world, options)
+    if html_path is not None:
+        write_text(render_audit(report), html_path)
     if json_path is not None:
         write_json(report, json_path)
     if json_path is None or str(json_path) != "-":
@@ -81,8 +83,6 @@ def _kept(path: Path, folder: Path) -> Path:
 def _replayed(request: ReplayRequest, loaded: Config, options: ReplayOptions) -> ReplayReport:
     with notes().status("reading") as status:
         if request.workers > 1:
-            if any(str(path) == STDIN for path in request.traces):
-                raise InputError("--workers needs files: each process reads them and keeps its share")
             opened = partial(open_traces, request.traces, request.format)
             job = Job(open_=opened, policy=loaded.policy, world=loaded.world, options=options)
             return replay_traces(job, min(request.workers, os.cpu_count() or 1))
