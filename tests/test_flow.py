@@ -152,6 +152,16 @@ def test_half_an_answer_is_served_as_such_when_there_is_no_whole_one() -> None:
     assert record.reply == cut.reply
 
 
+@pytest.mark.parametrize(("replayable", "expected"), [(True, [Tier.MID, Tier.FRONTIER]), (False, [Tier.MID])])
+def test_a_cut_answer_goes_up_never_down_and_not_twice_where_it_may_have_acted(
+    replayable: bool, expected: list[Tier]
+) -> None:
+    cut = Outcome(status=Status.TRUNCATED, reply=Reply(text="half", finish="length"), usage=GOOD.usage)
+    record, calls = run("fixed:mid", lambda _: cut, msgspec.structs.replace(STEP, replayable=replayable))
+    assert [call.candidate.tier for call in calls] == expected
+    assert record.served is calls[-1].candidate
+
+
 def test_an_earlier_answer_serves_when_the_escalation_fails() -> None:
     def answer(call: Call) -> Outcome:
         return BAD if call.number == 0 else failure(FailureKind.SERVER_ERROR)

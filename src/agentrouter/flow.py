@@ -85,11 +85,14 @@ def route_flow(policy: Policy, step: Step, context: Context, settings: FlowSetti
         legal = tuple(other for other in legal if other is not tried)
         spent = len(log.attempts) >= settings.max_attempts
         if outcome.status is not Status.OK:
-            if outcome.failure in FINAL_FAILURES or outcome.status is Status.CANCELLED or spent or not legal:
+            others = legal
+            if outcome.status is Status.TRUNCATED:
+                # Half an answer is there: a lower tier would hardly give a better one, and a step with side effects
+                # may have had them.
+                others = tuple(other for other in legal if other.tier >= tried.tier and step.replayable)
+            if outcome.failure in FINAL_FAILURES or outcome.status is Status.CANCELLED or spent or not others:
                 break
-            if not step.replayable and outcome.status is Status.TRUNCATED:
-                break
-            action = log.fall_back(tried, legal)
+            action = log.fall_back(tried, others)
             kind = AttemptKind.FALLBACK
             continue
         if spent or not legal or not policy.reviews or not step.replayable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -33,7 +34,7 @@ class Narrator:
         number = f"{record.step.index + 1}"
         for attempt, decision in zip(record.attempts, record.decisions, strict=False):
             self._console.print(_attempt_line(number, record, attempt, last=attempt is record.attempts[-1]))
-            self._line("why", _why(decision))
+            self._line("why", f"{_why(decision)} -> {attempt.candidate.model}")
             self._line("check", _checks(attempt))
             self._line("says", " ".join(attempt.outcome.reply.text.split()) or attempt.outcome.failure_detail)
             number = ""
@@ -96,11 +97,7 @@ def lineup_table(catalog: Catalog) -> Table:
 
 def summary_table(routed: PassResult, baseline: PassResult | None, simulated: Simulated) -> Table:
     """Return routed beside frontier-only."""
-    table = Table(
-        "", "tasks solved", "steps", "calls", "input new", "cached", "output", "bill", "seconds", title="The bill"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _table("The bill", "", "solved", "steps", "calls", "new", "cached", "output", "bill", "s")
     for label, found in (("routed", routed), ("frontier-only", baseline)):
         if found is not None:
             row = whole(found.records)
@@ -122,11 +119,8 @@ def summary_table(routed: PassResult, baseline: PassResult | None, simulated: Si
 
 def breakdown_table(title: str, key: str, routed: Sequence[BillRow], baseline: Sequence[BillRow]) -> Table:
     """Return a breakdown whose last row is the sum of the others."""
-    table = Table(
-        key, "steps", "calls", "escalations", "new", "cached", "output", "routed", "frontier-only", title=title
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _table(title, key, "steps", "calls", "up", "new", "cached", "output", "routed", "frontier-only")
+    table.caption = "up: escalated to the next tier"
     other = {row.key: row.cost_nusd for row in baseline}
     keys = [row.key for row in routed] + [row.key for row in baseline if row.key not in {mine.key for mine in routed}]
     mine = {row.key: row for row in routed}
@@ -145,12 +139,36 @@ def breakdown_table(title: str, key: str, routed: Sequence[BillRow], baseline: S
     return table
 
 
+def _table(title: str, *headings: str) -> Table:
+    """Return a table that fits 80 columns without cutting a figure."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    return table
+
+
 def saved_share(routed: PassResult, baseline: PassResult | None, simulated: Simulated) -> float | None:
     """Return the saving against frontier-only: as run, else as simulated; None: nothing spent."""
     mine, other = simulated.routed_nusd, simulated.frontier_nusd
     if baseline is not None:
         mine, other = routed.cost_nusd, baseline.cost_nusd
     return 1.0 - mine / other if other else None
+
+
+def run_sentence(routed: PassResult, baseline: PassResult | None) -> str:
+    """Return what was run for real, for the page; empty: frontier-only was not run.
+
+    The page prices the routed run again with simulated caches, so its frontier-only figure is another one.
+    """
+    if baseline is None:
+        return ""
+    share = percent(1.0 - routed.cost_nusd / baseline.cost_nusd if baseline.cost_nusd else None)
+    count = len(baseline.tasks)
+    return (
+        f"Both passes were run on this machine: routed {usd(routed.cost_nusd)}, frontier-only "
+        f"{usd(baseline.cost_nusd)}, {share} saved; {routed.solved} and {baseline.solved} of {count} tasks solved. "
+        "Below, the routed run is priced again: what it would have cost on the frontier alone is simulated there."
+    )
 
 
 def print_bill(console: Console, routed: PassResult, baseline: PassResult | None, simulated: Simulated) -> None:
@@ -175,8 +193,8 @@ def _attempt_line(number: str, record: StepRecord, attempt: Attempt, *, last: bo
     tier = attempt.candidate.tier
     new = usage.input_total - usage.cache_read
     return (
-        f"{number:>2}  {escape(record.step.role):<9} [{_TIER_STYLES[tier]}]{tier.label:<9}[/] "
-        f"{escape(attempt.candidate.model):<18} {new:>4} new {usage.cache_read:>4} cached {usage.output:>3} out "
+        f"{number:>2} {escape(record.step.role):<9} [{_TIER_STYLES[tier]}]{tier.label:<9}[/] "
+        f"{new:>4} new {usage.cache_read:>4} cached {usage.output:>3} out "
         f"{usd(attempt.cost.total)} {attempt.outcome.latency_ms / 1000:>4.1f}s  {_end(attempt, last=last)}"
     )
 

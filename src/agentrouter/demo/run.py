@@ -196,7 +196,7 @@ async def play(stage: Stage, console: Console) -> DemoResult:
         frontier_nusd=report.bill("frontier_cached"),
     )
     show.print_bill(console, routed, baseline, simulated)
-    _write_page(report, stage, console)
+    _write_page(report, stage, console, show.run_sentence(routed, baseline))
     return DemoResult(
         models={candidate.tier.label: candidate.model for candidate in stage.catalog.candidates},
         routed=_summary(routed),
@@ -228,12 +228,12 @@ def _replayed(ledger: Path, world: World) -> ReplayReport:
         return replay(booked.recorded(), build("recorded"), world, ReplayOptions(command="agentrouter demo"))
 
 
-def _write_page(report: ReplayReport, stage: Stage, console: Console) -> None:
+def _write_page(report: ReplayReport, stage: Stage, console: Console, note: str) -> None:
     ledger, page, config = stage.out / LEDGER, stage.out / PAGE, stage.out / CONFIG
     write_text(config_from(stage.catalog), config)
     written = f"\nledger  {ledger}\nconfig  {config}\n"
     try:
-        write_text(render(report, f"The demo's bill under {stage.policy.name}"), page)
+        write_text(render(report, f"The demo's bill under {stage.policy.name}", note), page)
         written += f"page    {page}\n"
     except MissingExtraError as error:
         written += f"page    not written: {error}\n"

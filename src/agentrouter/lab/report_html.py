@@ -12,12 +12,13 @@ from agentrouter.lab.replay_report import GroupRow, ReplayReport
 from agentrouter.lab.report_text import count, percent, span, usd
 
 
-def render(report: ReplayReport, title: str = "") -> str:
+def render(report: ReplayReport, title: str = "", note: str = "") -> str:
     """Return the page as text (UTF-8).
 
     Args:
         report: the replay's report.
         title: heading of the page; empty: made from the policy's name.
+        note: a paragraph before everything computed here.
 
     Raises:
         MissingExtraError: matplotlib (extra ``lab``) is not installed.
@@ -29,7 +30,8 @@ def render(report: ReplayReport, title: str = "") -> str:
         f"AgentRouter: {heading}",
         (
             f"<h1>{page.text(heading)}</h1>",
-            page.paragraph(words.headline(report), "lead"),
+            page.paragraph(note, "lead") if note else "",
+            page.paragraph(words.headline(report), "" if note else "lead"),
             _incomplete(report),
             _cards(report),
             _bills(report),
