@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,15 @@ def test_a_good_file(tmp_path: Path) -> None:
     assert config.world.settings.seed == 7
     assert config.world.trajectory_budget_nusd == 250_000_000
     assert config.ledger.path == "steps.db"
+
+
+@pytest.mark.parametrize("page", ["config.md", "quickstart.md"])
+def test_the_examples_of_the_docs_are_good(tmp_path: Path, page: str) -> None:
+    text = (Path(__file__).resolve().parent.parent / "docs" / page).read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", text, re.S | re.M)
+    config = load_config(write(tmp_path, example), environ={})
+    assert {candidate.tier for candidate in config.world.catalog.candidates} >= {Tier.MINIMAL, Tier.FRONTIER}
+    assert config.world.rules.data_classes["pii"]
 
 
 def test_without_a_file_the_built_in_example() -> None:

@@ -15,6 +15,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Routes every step of an agent's run to the cheapest of four model tiers that will do.",
+    epilog="Exit codes: 0 done; 1 something in the input or the run was bad; 2 wrong usage, config or policy; "
+    "130 interrupted.",
 )
 lab_app = typer.Typer(no_args_is_help=True, help="Evaluate policies on outcome data.")
 models_app = typer.Typer(no_args_is_help=True, help="The catalogue's models, and the embedded ones.")
@@ -178,11 +180,13 @@ def models_list(config: ConfigOption = None, json: JsonFlag = False) -> None:
 
 
 @models_app.command("pull")
-def models_pull(names: Annotated[list[str], typer.Argument(help="Model names, 'small' or 'all'.")]) -> None:
+def models_pull(
+    names: Annotated[list[str], typer.Argument(help="Model names, 'small' or 'all'.")], json: JsonFlag = False
+) -> None:
     """Fetch embedded models: resumes, checks the sum, tries each source in turn."""
     from agentrouter.cli.models import pull
 
-    pull(names)
+    pull(names, as_json=json)
 
 
 @models_app.command("verify")

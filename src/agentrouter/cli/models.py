@@ -42,8 +42,8 @@ def show(config: str | None, *, as_json: bool) -> None:
     out.print(files)
 
 
-def pull(names: list[str]) -> None:
-    """Fetch models, with a progress bar.
+def pull(names: list[str], *, as_json: bool) -> None:
+    """Fetch models, with a progress bar on stderr.
 
     Raises:
         ModelFileError: unknown name, no source, wrong sum, no room; says what to do.
@@ -51,9 +51,11 @@ def pull(names: list[str]) -> None:
     store = ModelStore(cache_dir())
     wanted = [member for name in names for member in GROUPS.get(name, (name,))]
     out = notes()
+    done = []
     for name in dict.fromkeys(wanted):
         with progress_bar(out) as progress:
             pulled = store.pull(name, progress)
+        done.append(pulled)
         for note in pulled.notes:
             out.print(f"{name}: {note}", markup=False)
         state = (
