@@ -389,7 +389,7 @@ def test_a_step_with_side_effects_is_not_reversible() -> None:
 
 
 def test_a_step_without_messages() -> None:
-    history = after(past(0, Tier.MID, 70))
+    history = after(msgspec.structs.replace(past(0, Tier.MID, 70), input_tokens=4_500))
     features = extract(step(index=1, role="worker", tokens=TokenCounts(input=5_000, output=70)), history)
     assert features.role.role == "execute"
     assert (
@@ -397,7 +397,8 @@ def test_a_step_without_messages() -> None:
         features.load.new_tokens,
         features.load.n_messages,
         features.load.code_share,
-    ) == (5_000, 70, 0, 0.0)
+    ) == (5_000, 430, 0, 0.0)  # 5,000 - 4,500 - 70
+    assert extract(step(index=1, tokens=TokenCounts(input=300)), history).load.new_tokens == 300  # another prompt
     assert extract(step(tokens=TokenCounts(input=5_000)), EMPTY).load.new_tokens == 5_000
 
 

@@ -232,8 +232,7 @@ def _load(step: Step, scan: _Scan, history: History) -> LoadFeatures:
     messages, tools = step.messages, step.tools
     size = step.tokens.input
     if not messages:
-        # Without the text only two things are sure: a first step is all new, and a later one holds the last answer.
-        new = size if not history.recent else min(size, history.recent[-1].output_tokens)
+        new = _new_without_text(size, history)
         code = data = 0.0
     else:
         size = size or prompt_tokens(messages, tools)
@@ -250,6 +249,15 @@ def _load(step: Step, scan: _Scan, history: History) -> LoadFeatures:
         n_images=scan.images,
         n_files=scan.files,
     )
+
+
+def _new_without_text(size: int, history: History) -> int:
+    """Return what the prompt holds beyond the last prompt and its answer; all of it where it does not go on from there."""
+    if not history.recent:
+        return size
+    last = history.recent[-1]
+    before = last.input_tokens + last.output_tokens
+    return size - before if last.input_tokens and before <= size else size
 
 
 def _state(step: Step, scan: _Scan, history: History) -> StateFeatures:

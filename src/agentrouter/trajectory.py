@@ -135,6 +135,7 @@ def advance(state: TrajectoryState, record: StepRecord, now: float) -> Trajector
             escalated=record.escalated,
             cost_nusd=record.cost_nusd,
             output_tokens=record.attempts[-1].outcome.usage.output if record.attempts else 0,
+            input_tokens=step.tokens.input,
         )
     )
     return TrajectoryState(history=history, lineages=lineages)

@@ -428,6 +428,8 @@ class PastStep(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     escalated: bool
     cost_nusd: int
     output_tokens: int
+    input_tokens: int = 0
+    """Prompt tokens of the step; 0: unknown."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True, gc=False):
