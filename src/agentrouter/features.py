@@ -252,7 +252,7 @@ def _load(step: Step, scan: _Scan, history: History) -> LoadFeatures:
 
 
 def _new_without_text(size: int, history: History) -> int:
-    """Return what the prompt holds beyond the last prompt and its answer; all of it where it does not go on from there."""
+    """Return what the prompt holds beyond the last prompt and its answer; all of it if it does not go on from there."""
     if not history.recent:
         return size
     last = history.recent[-1]
