@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from agentrouter.catalog import builtin_catalog
+from agentrouter.config import load_config
 from agentrouter.errors import FailureKind, InputError, LedgerError, NoCandidateError
+from agentrouter.ledger import open_ledger
 from agentrouter.providers.scripted import Scripted
 from agentrouter.router import Router
 from agentrouter.trajectory import World
@@ -205,3 +208,22 @@ def test_scripted_turns_and_caches() -> None:
     assert [record.reply.text for record in texts if record.reply] == ["one", "two", "two"]
     assert [record.attempts[0].outcome.usage.cache_read > 0 for record in texts] == [False, True, True]
     assert msgspec.json.encode(texts[0])
+
+
+def test_a_router_from_a_config_file_books_and_survives_a_dead_collector(tmp_path: Path) -> None:
+    path = tmp_path / "router.yaml"
+    path.write_text(
+        "policy: fixed:mid\n"
+        "providers: {stage: {kind: scripted}}\n"
+        "models: [{tier: mid, provider: stage, model: m, price: {input: 1, output: 5}}]\n"
+        f"ledger: {{path: {tmp_path / 'steps.db'}}}\n",
+        encoding="utf-8",
+    )
+    config = load_config(str(path), environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+    with Router.from_config(config) as made:
+        record = made.run_sync(made.step(ASK, trajectory_id="t"))
+    assert record.status is Status.OK
+    with open_ledger(tmp_path / "steps.db", read_only=True) as ledger:
+        (row,) = ledger.steps()
+    assert (row.step.id, row.cost_nusd) == ("t/0", record.cost_nusd)
+    assert record.cost_nusd > 0
