@@ -67,6 +67,7 @@ MORE_PARAMETERS: dict[str, str] = {
 BROAD_HANDLERS = {
     "demo.sandbox_child._attempt": "foreign code in a process of its own may raise anything, SystemExit included",
     "flow._Log.decide": "a broken policy must not break a step: default tier, noted",
+    "router.Router._answered": "a broken provider must not lose the step and what it has cost: a failed attempt, noted",
     "router.Router._checked": "a broken verifier must not break a step: unverified, noted",
 }
 BANNED_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}

@@ -224,3 +224,20 @@ def test_the_schema_knows_every_key_and_allows_no_other() -> None:
     for key in ("policy", "models", "providers", "trajectory_usd", "cache_write_1h", "default_tier"):
         assert f'"{key}"' in text
     assert schema["$defs"]["ConfigFile"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [*a]\n", "nested too deeply"),
+        ("? [a]\n: 1\n", "line 1: found unhashable key"),
+        ("policy: 2026-13-45\n", "month must be in 1..12"),
+        ("rules: {slo: {batch: {max_ttft_ms: .nan}}}\n", "slo.batch.max_ttft_ms: expected milliseconds"),
+        ("rules: {slo: {batch: {max_total_ms: -1}}}\n", "slo.batch.max_total_ms: expected milliseconds"),
+    ],
+)
+def test_odd_yaml_is_a_config_error(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load_config(str(path), environ={})

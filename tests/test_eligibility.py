@@ -183,3 +183,19 @@ def test_order_is_kept_and_one_reason_is_given_each() -> None:
     assert legal == ()
     assert [exclusion.rule for exclusion in excluded] == ["health", "pin", "data_class", "pin"]
     assert all(isinstance(exclusion, Exclusion) for exclusion in excluded)
+
+
+@pytest.mark.parametrize("role", ["planner", "Planner", "plan", "planning", "orchestrator"])
+def test_a_role_pin_holds_under_every_name_of_the_role(role: str) -> None:
+    rules = HardRules(roles={"planner": Pin(tiers=frozenset({Tier.FRONTIER}))})
+    legal, excluded = judge(msgspec.structs.replace(PLAIN, role=role), rules=rules)
+    assert legal == ["frontier"]
+    assert set(excluded.values()) == {"pin"}
+
+
+def test_a_role_pin_under_the_very_name_comes_before_the_other_names() -> None:
+    pins = {"planner": Pin(tiers=frozenset({Tier.FRONTIER})), "plan": Pin(tiers=frozenset({Tier.MID}))}
+    assert judge(msgspec.structs.replace(PLAIN, role="plan"), rules=HardRules(roles=pins))[0] == ["mid"]
+    # Both pins are on other names of this one: no candidate satisfies both, and neither is widened.
+    assert judge(msgspec.structs.replace(PLAIN, role="planning"), rules=HardRules(roles=pins))[0] == []
+    assert len(judge(msgspec.structs.replace(PLAIN, role="auditor"), rules=HardRules(roles=pins))[0]) == 4

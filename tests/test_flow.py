@@ -20,6 +20,7 @@ from agentrouter.types import (
     Context,
     Decision,
     Outcome,
+    Pins,
     Reason,
     Reply,
     Status,
@@ -242,3 +243,14 @@ def test_the_record_keeps_the_whole_distribution() -> None:
         {"example/minimal": 0.85, "example/efficient": 0.05, "example/mid": 0.05, "example/frontier": 0.05}
     )
     assert decision.propensity == decision.probabilities[decision.action]
+
+
+def test_an_escalation_that_the_budget_no_longer_pays_for_is_not_made() -> None:
+    # minimal costs 140 micro-dollars (above) and its prompt cache write another 25; mid would cost 1,750 more.
+    step = msgspec.structs.replace(STEP, pins=Pins(max_cost_nusd=1_800_000))
+    record, calls = run("escalate:roles", lambda _: BAD, step)
+    assert [call.candidate.tier for call in calls] == [Tier.MINIMAL, Tier.EFFICIENT]
+    assert record.cost_nusd <= 1_800_000
+    assert any(
+        note.startswith("budget: after $0.000140 spent") and note.endswith("example/mid") for note in record.notes
+    )

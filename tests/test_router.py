@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from agentrouter.ledger import open_ledger
 from agentrouter.providers.scripted import Scripted
 from agentrouter.router import Router
 from agentrouter.trajectory import World
-from agentrouter.types import Call, Outcome, OutputContract, Reply, Status, Step, StepRecord, Verdict
+from agentrouter.types import Call, Outcome, OutputContract, Reply, Status, Step, StepRecord, Usage, Verdict
 
 WORLD = World(catalog=builtin_catalog())
 ASK = [{"role": "user", "content": "Give the answer as JSON."}]
@@ -227,3 +228,86 @@ def test_a_router_from_a_config_file_books_and_survives_a_dead_collector(tmp_pat
         (row,) = ledger.steps()
     assert (row.step.id, row.cost_nusd) == ("t/0", record.cost_nusd)
     assert record.cost_nusd > 0
+
+
+class Breaking:
+    """A provider that raises or answers nonsense in its first call."""
+
+    name = "example"
+
+    def __init__(self, first: BaseException | object) -> None:
+        self.first = first
+
+    async def send(self, call: Call) -> Outcome:
+        if call.number:
+            return Outcome(reply=Reply(text="fine"), usage=Usage(fresh_input=100, output=10))
+        if isinstance(self.first, BaseException):
+            raise self.first
+        return self.first  # type: ignore[return-value]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "kind", "said"),
+    [
+        (ValueError("a bug"), FailureKind.SERVER_ERROR, "provider example broke: ValueError: a bug"),
+        (TimeoutError(), FailureKind.TIMEOUT, "provider example broke: TimeoutError"),
+        (None, FailureKind.SERVER_ERROR, "AttributeError"),
+        (Outcome(usage=Usage(fresh_input=-5)), FailureKind.SERVER_ERROR, "fresh_input: expected a whole number"),
+    ],
+)
+def test_a_provider_that_breaks_is_a_failed_attempt(
+    first: object, kind: FailureKind, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf()
+    made = Router(WORLD, "fixed:mid", providers={"example": Breaking(first)}, ledger=shelf)
+    record = run(made, made.step(ASK, trajectory_id="t"))
+    assert [attempt.outcome.failure for attempt in record.attempts] == [kind, None]
+    assert said in record.attempts[0].outcome.failure_detail
+    assert "provider example broke" in caplog.text
+    assert record.status is Status.OK
+    assert shelf.records == [record]
+
+
+def test_a_broken_provider_logs_no_key(caplog: pytest.LogCaptureFixture) -> None:
+    made = Router(WORLD, "fixed:mid", providers={"example": Breaking(ValueError("Bearer sk-ant-api03-abcdef123456"))})
+    run(made, made.step(ASK, trajectory_id="t"))
+    assert "abcdef123456" not in caplog.text
+    assert "[redacted]" in caplog.text
+
+
+def test_cancelling_while_an_answer_is_checked_books_what_it_cost() -> None:
+    shelf, begun, go_on = Shelf(), threading.Event(), threading.Event()
+
+    class Slow:
+        name = "slow"
+
+        def check(self, step: Step, reply: Reply) -> Verdict:
+            begun.set()
+            go_on.wait(5.0)
+            return Verdict(verifier=self.name, p_good=1.0, passed=True)
+
+    async def cancelled() -> None:
+        made = router({"*": "fine"}, "fixed:mid", shelf)
+        task = asyncio.create_task(made.run(made.step(ASK, trajectory_id="t"), checks=[Slow()]))
+        await asyncio.to_thread(begun.wait, 5.0)
+        task.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    (record,) = shelf.records
+    assert record.status is Status.CANCELLED
+    assert record.attempts[0].outcome.usage.output > 0
+    assert record.cost_nusd > 0
+
+
+def test_the_sync_door_takes_a_budget() -> None:
+    with router({"*": "fine"}, "fixed:frontier") as made:
+        step = made.step(ASK, trajectory_id="t")
+        with pytest.raises(NoCandidateError, match="the caller budget holds"):
+            made.run_sync(step, budget_nusd=0)
+        assert made.run_sync(step, budget_nusd=10**12).served is not None

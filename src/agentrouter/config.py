@@ -6,6 +6,7 @@ problem with its line; unknown keys are refused with the nearest known name. Not
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -181,6 +182,11 @@ def _hard_rules(spec: RulesSpec, names: frozenset[str] | None) -> HardRules:
         raise ConfigError(f"slo: unknown class {unknown_slo[0]!r}; known classes are {', '.join(Slo)}")
     if not 1.0 <= spec.estimate_margin <= 10.0:
         raise ConfigError(f"estimate_margin: expected a factor from 1 to 10, got {spec.estimate_margin}")
+    for name, each in spec.slo.items():
+        for field, limit in (("max_ttft_ms", each.max_ttft_ms), ("max_total_ms", each.max_total_ms)):
+            # NaN would compare as no limit at all.
+            if not 0.0 <= limit < math.inf:
+                raise ConfigError(f"slo.{name}.{field}: expected milliseconds, 0 (no limit) or more, got {limit}")
     return HardRules(
         roles={role: _pin(pin, f"roles.{role}", names) for role, pin in spec.roles.items()},
         data_classes={name: _pin(pin, f"data_classes.{name}", names) for name, pin in spec.data_classes.items()},

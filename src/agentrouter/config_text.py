@@ -82,10 +82,18 @@ def parse_yaml(text: str, *, file: str) -> Document:
         raise ConfigError("line 1: expected a mapping of keys to values", file=file)
     lines: dict[str, int] = {}
     problems: list[str] = []
-    _walk(node, "", lines, problems, [0])
+    try:
+        _walk(node, "", lines, problems, [0])
+    except RecursionError:
+        raise ConfigError("is nested too deeply, or an alias holds itself", file=file) from None
     if problems:
         raise ConfigError(problems, file=file)
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark is not None else ""
+        raise ConfigError(f"{line}{getattr(error, 'problem', None) or error}", file=file) from None
     return Document(value, lines, file)
 
 

@@ -8,10 +8,12 @@ budgets fail closed. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
 from agentrouter import bill
+from agentrouter.roles import canonical_role
 from agentrouter.types import Budget, CacheEntry, Candidate, Capability, Exclusion, Slo, Step, Tier
 
 DEFAULT_OUTPUT_RESERVE = 1_024
@@ -95,6 +97,23 @@ def eligible(
     return tuple(legal), tuple(excluded)
 
 
+def affordable(
+    step: Step,
+    candidates: tuple[Candidate, ...],
+    *,
+    spent_nusd: int,
+    budget: Budget,
+    caches: Mapping[str, CacheEntry],
+    now: float,
+) -> tuple[Candidate, ...]:
+    """Return the candidates that a further attempt can still pay for, after attempts that cost ``spent_nusd``."""
+    limit = _cost_limit(step, budget)
+    if limit is None:
+        return candidates
+    left = (limit[0] - spent_nusd, limit[1])
+    return tuple(each for each in candidates if _over_budget(step, each, left, caches, now) is None)
+
+
 Check = Callable[[Candidate], tuple[str, str] | None]
 
 
@@ -112,15 +131,27 @@ def _checks_for(step: Step, rules: HardRules) -> list[Check]:
         checks.append(lambda c: None if c.tier == tier else ("pin", f"the step pins tier {tier.label}"))
     if pins.labels:
         checks.append(lambda c: _label_gap(c, pins.labels, "pin", "the step"))
-    role_pin = rules.roles.get(step.role) if rules.roles else None
-    if role_pin is not None:
-        checks.append(lambda c: _pin_gap(c, role_pin, "pin", f"role {step.role}"))
+    for name, pin in _role_pins(step.role, rules.roles) if rules.roles else ():
+        checks.append(partial(_pin_gap, pin=pin, rule="pin", who=f"role {name}"))
     if step.data_class:
         checks.append(_data_class_check(step.data_class, rules.data_classes.get(step.data_class)))
     slo = rules.slo.get(step.slo) if rules.slo else None
     if slo is not None:
         checks.append(lambda c: _slo_gap(c, slo, step))
     return checks
+
+
+def _role_pins(role: str, pins: Mapping[str, Pin]) -> list[tuple[str, Pin]]:
+    """Return the pin of the role as written, else every pin on another name of it.
+
+    ``Planner``, ``planning`` and ``plan`` are one role: a pin that missed the other spellings would fail open.
+    """
+    if role in pins:
+        return [(role, pins[role])]
+    canonical = canonical_role(role) or role.lower()
+    if canonical == "unknown":
+        return []
+    return [(name, pin) for name, pin in pins.items() if (canonical_role(name) or name.lower()) == canonical]
 
 
 def reserved_output(step: Step, candidate: Candidate) -> int:

@@ -15,6 +15,7 @@ from hashlib import blake2b
 import msgspec
 
 from agentrouter import bill
+from agentrouter.eligibility import affordable
 from agentrouter.errors import FailureKind
 from agentrouter.policies import Policy
 from agentrouter.types import (
@@ -82,7 +83,7 @@ def route_flow(policy: Policy, step: Step, context: Context, settings: FlowSetti
         log.attempts = (*log.attempts, _attempt(step, tried, len(log.attempts), kind, outcome))
         if outcome.committed:
             break
-        legal = tuple(other for other in legal if other is not tried)
+        legal = log.affordable(tuple(other for other in legal if other is not tried))
         spent = len(log.attempts) >= settings.max_attempts
         if outcome.status is not Status.OK:
             others = legal
@@ -135,6 +136,20 @@ class _Log:
         self.last_verify = decision.verify
         # The legal object, not the policy's copy of it: a policy cannot smuggle in other prices or limits.
         return next(action for action in actions if action.name == decision.action.name)
+
+    def affordable(self, legal: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Drop candidates that the step's or trajectory's budget no longer pays for, after the attempts so far."""
+        context = self.context
+        spent = sum(each.cost.total + sum(v.cost_nusd for v in each.outcome.verdicts) for each in self.attempts)
+        kept = affordable(
+            self.step, legal, spent_nusd=spent, budget=context.budget, caches=context.caches, now=context.now
+        )
+        if len(kept) < len(legal):
+            gone = ", ".join(each.name for each in legal if each not in kept)
+            self.notes.append(
+                f"budget: after {bill.format_usd(spent)} spent on this step there is not enough for {gone}"
+            )
+        return kept
 
     def fall_back(self, failed: Candidate, legal: tuple[Candidate, ...]) -> Candidate:
         """Pick another candidate after a provider's failure: the same tier first, then up, then down."""

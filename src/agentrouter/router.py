@@ -20,6 +20,7 @@ from agentrouter.config import Config, cache_dir, provider_keys
 from agentrouter.errors import FailureKind, InputError, LedgerError
 from agentrouter.flow import Flow, route_flow
 from agentrouter.ledger import JoinedLedger, Ledger, NullLedger, open_ledger
+from agentrouter.ledger.redact import storable
 from agentrouter.policies import Policy, build
 from agentrouter.providers import Provider
 from agentrouter.providers.build import build_providers
@@ -173,11 +174,14 @@ class Router:
         flow = route_flow(self.policy, step, context, self.world.settings)
         call = next(flow)
         while True:
+            outcome = Outcome()
             try:
-                outcome = await self._perform(call, checks)
+                outcome = await self._answered(call)
+                outcome = await self._verified(call, outcome, checks)
             except asyncio.CancelledError:
-                # The caller has gone: what was spent so far is booked before the cancellation goes on.
-                gone = Outcome(status=Status.CANCELLED, failure=FailureKind.CANCELLED)
+                # The caller has gone: what was spent so far (an answer that was being checked, too) is booked before
+                # the cancellation goes on.
+                gone = msgspec.structs.replace(outcome, status=Status.CANCELLED, failure=FailureKind.CANCELLED)
                 self._book(_finish(flow, gone), now)
                 raise
             try:
@@ -187,9 +191,9 @@ class Router:
                 self._book(record, now)
                 return record
 
-    def run_sync(self, step: Step, *, checks: Sequence[Verifier] = ()) -> StepRecord:
+    def run_sync(self, step: Step, *, checks: Sequence[Verifier] = (), budget_nusd: int | None = None) -> StepRecord:
         """As ``run``, for code without an event loop."""
-        return self._door.run(self.run(step, checks=checks))
+        return self._door.run(self.run(step, checks=checks, budget_nusd=budget_nusd))
 
     async def close(self) -> None:
         """Close providers and ledger."""
@@ -202,8 +206,21 @@ class Router:
         self._door.run(self.close())
         self._door.stop()
 
-    async def _perform(self, call: Call, checks: Sequence[Verifier]) -> Outcome:
-        outcome = await self._providers[call.candidate.provider].send(call)
+    async def _answered(self, call: Call) -> Outcome:
+        """Make the call; a provider that raises, or reports usage that cannot be, has failed to answer."""
+        provider = self._providers[call.candidate.provider]
+        try:
+            outcome = await provider.send(call)
+            bill.price_usage(outcome.usage, call.candidate.price)
+        except Exception as error:  # named in test_architecture: a broken provider must not lose the step
+            kind = FailureKind.TIMEOUT if isinstance(error, TimeoutError) else FailureKind.SERVER_ERROR
+            detail = f"provider {call.candidate.provider} broke: {type(error).__name__}: {error}"
+            log.error("step %s: %s", storable(call.step.id), storable(detail))
+            log.debug("where provider %s broke", call.candidate.provider, exc_info=error)
+            return Outcome(status=Status.ERROR, failure=kind, failure_detail=detail[:500])
+        return outcome
+
+    async def _verified(self, call: Call, outcome: Outcome, checks: Sequence[Verifier]) -> Outcome:
         if outcome.status is not Status.OK:
             return outcome
         chosen = [verifiers.load(name) for name in call.verify] if call.verify else list(self._free)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,3 +162,52 @@ def test_replay_needs_a_policy(ledger: Path) -> None:
 
 def test_a_wrong_option_is_a_usage_error() -> None:
     assert agentrouter("route", "--polcy", "roles").code == 2
+
+
+def test_names_from_others_are_text_and_not_markup(tmp_path: Path) -> None:
+    line = json.dumps({"id": "[/red]x", "role": "[/b]", "messages": ASK})
+    assert "step [/red]x ->" in agentrouter("explain", stdin=line).out
+    trace = tmp_path / "[/odd]" / "t.jsonl"
+    trace.parent.mkdir(parents=True)
+    rows = (Path(__file__).parents[1] / "fixtures/traces/litellm.jsonl").read_text().splitlines()
+    trace.write_text("\n".join(json.dumps(json.loads(row) | {"model": "[/red]evil"}) for row in rows))
+    done = agentrouter("inspect", str(trace))
+    assert done.code == 0
+    assert "[/red]evil" in done.out
+
+
+def test_a_file_name_that_is_not_utf8_can_be_said_in_json(tmp_path: Path) -> None:
+    trace = os.fsencode(tmp_path) + b"/t\xff.jsonl"
+    shutil.copy(Path(__file__).parents[1] / "fixtures/traces/otlp.jsonl", trace)
+    done = agentrouter("inspect", os.fsdecode(trace), "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["files"][0].endswith("t\\udcff.jsonl")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_and_a_closed_stdout_are_no_traceback() -> None:
+    command = [sys.executable, "-m", "agentrouter", "config", "schema"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    assert subprocess.run(shell, stderr=subprocess.PIPE, check=False).stderr == b""
+
+
+def test_config_check_says_what_is_wrong_with_a_provider(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("providers: {office: {base_url: nope}, gpu: {kind: lokal}, x: {api_key_env: sk-abc123456789}}")
+    done = agentrouter("config", "check", str(path))
+    assert done.code == 2
+    assert "providers.office.base_url: expected http://host" in done.err
+    assert "did you mean local?" in done.err
+    assert "providers.x.api_key_env: expected the name of an environment variable" in done.err
+    assert "sk-abc123456789" not in done.err
+
+
+def test_an_audit_of_standard_input_calls_it_so() -> None:
+    assert "error: -: the file is empty" in agentrouter("audit", "-").err
+    trace = (Path(__file__).parents[1] / "fixtures/traces/otlp.jsonl").read_bytes()
+    done = agentrouter("audit", "-", "--json", "-", stdin=trace + b'{"cut')
+    said = json.loads(done.out)["replay"]["trace"]
+    assert (said["files"], {problem["file"] for problem in said["problems"]}) == (["-"], {"-"})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentrouter.errors import ConfigError
 from agentrouter.prices import parse_overrides, shipped_overrides
-from agentrouter.prices.overrides import micro_usd, override_for
+from agentrouter.prices.overrides import micro_usd, override_for, price_from
 from agentrouter.types import Price, PriceBand
 
 ROW = {"provider": "acme", "model": "m-1", "from": "2026-01-01", "input": "2.00", "output": "10"}
@@ -205,3 +205,11 @@ def test_micro_usd(amount: Any, micro: int | None) -> None:
 def test_six_decimals_survive_as_float_and_as_text(micro: int) -> None:
     assert micro_usd(micro / 1_000_000) == micro
     assert micro_usd(f"{micro // 1_000_000}.{micro % 1_000_000:06d}") == micro
+
+
+def test_a_price_too_small_to_count_is_not_free() -> None:
+    problems: list[str] = []
+    assert price_from({"input": "0.0000001", "output": 1}, "price", problems) is None
+    assert problems == [
+        "price.input: '0.0000001' is below the smallest price that can be counted, 0.000001; use 0 or that"
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from agentrouter.cli.output import console, print_json
 from agentrouter.config import Config, cache_dir, load_config, provider_keys
@@ -19,7 +20,7 @@ from agentrouter.providers.store import ModelState, ModelStore
 from agentrouter.types import Tier
 
 EXTRAS = {"local": "xllamacpp", "lab": "polars"}
-MARKS = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red]"}
+COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,7 @@ def run(config: str | None, *, as_json: bool) -> int:
     else:
         table = Table("", "what", "found", "to do")
         for each in findings:
-            table.add_row(MARKS[each.state], each.what, each.detail, each.do)
+            table.add_row(Text(each.state, COLOURS[each.state]), each.what, each.detail, each.do)
         console().print(table)
     return 1 if any(each.state == "bad" for each in findings) else 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
 from agentrouter import bill
 from agentrouter.cli.output import console, print_json
@@ -66,7 +67,7 @@ def explain_live(config: str | None, policy: str | None, *, as_json: bool) -> No
         print_json(explanation)
         return
     out = console()
-    out.print(f"step [bold]{step.id}[/bold] -> [bold]{decision.action}[/bold]  ({explanation.reason})")
+    out.print(f"step {step.id} -> {decision.action}  ({explanation.reason})", style="bold")
     table = Table("candidate", "tier", "probability", "quote", "why not")
     for row in explanation.candidates:
         price = bill.format_usd(row.quote_nusd) if not row.excluded else ""
@@ -74,7 +75,7 @@ def explain_live(config: str | None, policy: str | None, *, as_json: bool) -> No
     out.print(table)
     for group, values in msgspec.to_builtins(routed.context.features).items():
         shown = ", ".join(f"{name}={_short(value)}" for name, value in values.items())
-        out.print(f"[bold]{group}[/bold]: {shown}", markup=True)
+        out.print(Text.assemble((group, "bold"), f": {shown}"))
 
 
 def explain_booked(step_id: str, ledger: Path | None, config: str | None, *, as_json: bool) -> None:
@@ -101,8 +102,9 @@ def _print_booked(booked: LedgerStep) -> None:
     step = booked.step
     served = booked.served.name if booked.served is not None else "nobody"
     out.print(
-        f"step [bold]{step.id}[/bold] of {step.trajectory_id} (no. {step.index}, role {step.role}): "
-        f"{booked.status.value}, served by [bold]{served}[/bold] for {bill.format_usd(booked.cost_nusd)}"
+        f"step {step.id} of {step.trajectory_id} (no. {step.index}, role {step.role}): "
+        f"{booked.status.value}, served by {served} for {bill.format_usd(booked.cost_nusd)}",
+        style="bold",
     )
     decisions = Table("decision", "chosen", "propensity", "why", "of")
     for number, made in enumerate(booked.decisions):
@@ -128,9 +130,9 @@ def _print_booked(booked: LedgerStep) -> None:
         )
     out.print(attempts)
     for exclusion in booked.excluded:
-        out.print(f"not {exclusion.candidate}: {exclusion.rule}, {exclusion.detail}", markup=False)
+        out.print(f"not {exclusion.candidate}: {exclusion.rule}, {exclusion.detail}")
     for note in booked.notes:
-        out.print(f"note: {note}", markup=False)
+        out.print(f"note: {note}")
 
 
 def _quoted(step: Step, context: Context, decision: DecisionRecord) -> tuple[Quoted, ...]:

@@ -123,8 +123,9 @@ def _finish(summary: Summary, report: TraceReport) -> None:
 def _print(summary: Summary) -> None:
     out = console()
     out.print(
-        f"[bold]{summary.steps:,} steps[/bold] of {summary.trajectories:,} trajectories in {len(summary.files)} "
-        f"file(s), format {summary.format or 'unknown'}; {summary.failed_steps:,} failed"
+        f"{summary.steps:,} steps of {summary.trajectories:,} trajectories in {len(summary.files)} "
+        f"file(s), format {summary.format or 'unknown'}; {summary.failed_steps:,} failed",
+        style="bold",
     )
     for title, shares in (("by model", summary.by_model), ("by role", summary.by_role)):
         table = Table(title, "steps", "input", "of it cached", "output", "recorded cost", "without cost")
@@ -137,11 +138,11 @@ def _print(summary: Summary) -> None:
     for label, counts in (("lacking", summary.lacks), ("other records", summary.skipped)):
         if counts:
             listed = ", ".join(f"{name} {count:,}" for name, count in Counter(counts).most_common())
-            out.print(f"{label}: {listed}", markup=False)
+            out.print(f"{label}: {listed}")
     if summary.malformed:
         out.print(f"{summary.malformed:,} malformed:", style="red")
         for problem in summary.problems:
-            out.print(f"  {problem}", markup=False)
+            out.print(f"  {problem}")
 
 
 def _cells(share: Share) -> tuple[str, ...]:
@@ -165,7 +166,7 @@ def _print_totals(ledgers: list[Path], by: tuple[str, ...], *, as_json: bool) ->
         print_json(found)
         return
     for name, groups in found.items():
-        console().print(f"[bold]{name}[/bold]")
+        console().print(name, style="bold")
         for group in by:
             table = Table(group, "steps", "attempts", "fresh", "cached", "written", "out", "cost")
             for row in (*groups[group], *groups[""]):

@@ -57,13 +57,15 @@ def pull(names: list[str], *, as_json: bool) -> None:
             pulled = store.pull(name, progress)
         done.append(pulled)
         for note in pulled.notes:
-            out.print(f"{name}: {note}", markup=False)
+            out.print(f"{name}: {note}")
         state = (
             "was here already, sum checked"
             if pulled.source == "present"
             else f"fetched from the {pulled.source}, sum checked"
         )
-        out.print(f"{name}: {state}: {pulled.path}", markup=False)
+        out.print(f"{name}: {state}: {pulled.path}")
+    if as_json:
+        print_json([{"name": each.model, "source": each.source, "path": str(each.path)} for each in done])
 
 
 def verify(names: list[str], *, as_json: bool) -> int:
@@ -80,7 +82,7 @@ def verify(names: list[str], *, as_json: bool) -> int:
         print_json([{"name": each.model.name, "state": each.state.value, "path": str(each.path)} for each in statuses])
     else:
         for each in statuses:
-            console().print(f"{each.model.name}: {each.state.value}  {each.path}", markup=False)
+            console().print(f"{each.model.name}: {each.state.value}  {each.path}")
         if not statuses:
             console().print("no models here; fetch some with: agentrouter models pull small")
     return 0 if all(each.state is ModelState.VERIFIED for each in statuses) else 1

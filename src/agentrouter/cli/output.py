@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -15,19 +16,20 @@ PIPE_WIDTH = 160
 
 def console() -> Console:
     """Return the console for tables (stdout)."""
-    found = Console(highlight=False)
+    # Names of roles, models and files come from others: markup and emoji codes in them are text like any other.
+    found = Console(highlight=False, markup=False, emoji=False)
     # A pipe or a file has no width: tables are not cut to the 80 columns that would be assumed.
-    return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    return found if found.is_terminal else Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
 
 
 def notes() -> Console:
     """Return the console for progress and remarks (stderr), which a program reading stdout never sees."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def print_json(value: object) -> None:
     """Print a value as indented JSON on stdout."""
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    sys.stdout.write(_indented(value))
 
 
 def write_json(value: object, path: Path) -> None:
@@ -39,7 +41,7 @@ def write_json(value: object, path: Path) -> None:
     if str(path) == "-":
         print_json(value)
         return
-    write_text(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n", path)
+    write_text(_indented(value), path)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -53,3 +55,24 @@ def write_text(text: str, path: Path) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", file=str(path)) from None
+
+
+def _indented(value: object) -> str:
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # A file name that is not UTF-8 comes as lone surrogates, which JSON cannot carry.
+        encoded = msgspec.json.encode(_speakable(msgspec.to_builtins(value)))
+    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+
+
+def _speakable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_speakable(key): _speakable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_speakable(item) for item in value]
+        case _:
+            return value

@@ -23,7 +23,7 @@ from agentrouter.lab.replay_report import ReplayReport
 from agentrouter.lab.report_audit import render_audit
 from agentrouter.lab.report_html import render
 from agentrouter.lab.report_tables import audit_tables, replay_tables
-from agentrouter.lab.sources import STDIN, open_traces
+from agentrouter.lab.sources import KEPT_STDIN, STDIN, open_traces
 from agentrouter.lab.trace import RecordedStep
 
 
@@ -43,14 +43,15 @@ def run(request: ReplayRequest, *, json_path: Path | None, html_path: Path | Non
     loaded = load_config(request.config, policy=need_policy(request.policy, "replay"))
     options = ReplayOptions(seed=request.seed, overrides=loaded.overrides, command=_command())
     report = _replayed(request, loaded, options)
-    if html_path is not None:
-        write_text(render(report), html_path)
+    if json_path is None or str(json_path) != "-":
+        # First, so that a file that cannot be written does not take the result with it.
+        console().print(replay_tables(report))
     if json_path is not None:
         write_json(report, json_path)
-    if json_path is None or str(json_path) != "-":
-        console().print(replay_tables(report))
-        if html_path is not None:
-            console().print(f"page: {html_path}", markup=False)
+    if html_path is not None:
+        write_text(render(report), html_path)
+        if str(json_path) != "-":
+            console().print(f"page: {html_path}")
     return 1 if report.trace.malformed or not report.complete else 0
 
 
@@ -58,16 +59,16 @@ def run_audit(request: ReplayRequest, *, json_path: Path | None, html_path: Path
     """Print the org chart of spend; return 1 if lines were malformed or steps could not be priced."""
     loaded = load_config(request.config)
     options = ReplayOptions(seed=request.seed, overrides=loaded.overrides, command=_command())
-    with tempfile.TemporaryDirectory(prefix="agentrouter-") as folder, notes().status("reading"):
+    with tempfile.TemporaryDirectory(prefix=KEPT_STDIN) as folder, notes().status("reading"):
         # An audit reads its traces more than once, and standard input can be read once only.
         kept = [_kept(path, Path(folder)) for path in request.traces]
         report = audit(partial(open_traces, kept, request.format), loaded.world, options)
-    if html_path is not None:
-        write_text(render_audit(report), html_path)
-    if json_path is not None:
-        write_json(report, json_path)
     if json_path is None or str(json_path) != "-":
         console().print(audit_tables(report))
+    if json_path is not None:
+        write_json(report, json_path)
+    if html_path is not None:
+        write_text(render_audit(report), html_path)
     return 1 if report.replay.trace.malformed or not report.replay.complete else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import time
 from typing import Any, BinaryIO
@@ -61,6 +62,8 @@ def run(config: str | None, policy: str | None) -> int:
     encoder = msgspec.json.Encoder()
     source: BinaryIO = sys.stdin.buffer
     for number, line in enumerate(source, start=1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         if not line.strip():
             continue
         answer = route_line(router, loaded.policy, line, number)

@@ -14,7 +14,7 @@ import msgspec
 from agentrouter.errors import InputError
 from agentrouter.lab.trace import ModelOutcome, RecordedStep
 from agentrouter.ledger.rows import LedgerStep, step_from
-from agentrouter.types import Attempt, TokenCounts
+from agentrouter.types import Attempt, Status, TokenCounts
 
 GROUPS = ("role", "model", "tier", "trajectory", "day", "policy", "status")
 """What totals can be grouped by."""
@@ -118,12 +118,14 @@ def recorded_from(found: LedgerStep) -> RecordedStep:
     """Return a step as a trace has it, for the replay.
 
     Model and usage are those of the served attempt (of the last one where none was served); the cost is the whole
-    step's, checks and other attempts included, so that the replayed bill is the ledger's. The other attempts stand
+    step's, checks and other attempts included, so that the replayed bill is the ledger's. The other answers stand
     under ``alternatives``, without a label: a rejected answer is not a failed one.
     """
     position = found.served_position if found.served_position is not None else len(found.attempts) - 1
     made = found.attempts[position] if found.attempts else None
-    others = (attempt for n, attempt in enumerate(found.attempts) if n != position)
+    # A call that failed or was cut says nothing of what this model's whole answer would have used.
+    whole = ((n, each) for n, each in enumerate(found.attempts) if each.outcome.status is Status.OK)
+    others = (attempt for n, attempt in whole if n != position)
     usage = made.outcome.usage if made else None
     step = found.step
     if usage is not None and usage.input_total:

@@ -241,6 +241,8 @@ def _rate(amount: object, place: str, problems: list[str]) -> int | None:
     rate = micro_usd(amount)
     if rate is None:
         problems.append(f"{place}: expected USD per million tokens, a number from 0 to 1,000,000, got {amount!r}")
+    elif rate == 0 and Decimal(str(amount).strip()):
+        problems.append(f"{place}: {amount!r} is below the smallest price that can be counted, 0.000001; use 0 or that")
     return rate
 
 

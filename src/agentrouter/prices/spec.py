@@ -32,7 +32,7 @@ from agentrouter.errors import ConfigError, InputError, UnknownPriceError
 from agentrouter.prices.lookup import price_of, window_of
 from agentrouter.prices.overrides import PRICE_FIELDS, PriceOverride, price_from
 from agentrouter.prices.terms import cache_terms
-from agentrouter.types import CacheTerms, Candidate, Capability, Price, Tier
+from agentrouter.types import ACCEPT, CacheTerms, Candidate, Capability, Price, Tier
 
 _FIELDS = (
     *("tier", "provider", "model", "name", "price", "cache", "context_window", "max_output"),
@@ -79,6 +79,8 @@ def candidate_from_spec(spec: Mapping[str, object], *, on: date, overrides: Iter
     capabilities = _capabilities(entry)
     labels = frozenset(_texts(entry, "labels"))
     name = f"{provider}/{model}" if spec.get("name") is None else _text(entry, "name")
+    if name == ACCEPT.name:
+        problems.append(f"name: {name!r} stands for accepting an answer; give another")
     if problems or tier is None or price is None:
         raise ConfigError(problems)
     return Candidate(

@@ -63,6 +63,9 @@ def _openai(name: str, spec: ProviderSpec, key: str, cache_dir: Path) -> Provide
     from agentrouter.providers.openai_http import Limits, OpenAIHttp
 
     problems = _timeout_problems(spec)
+    if spec.api_key_env and not (spec.api_key_env.isascii() and spec.api_key_env.isidentifier()):
+        # Not shown: it may be the key itself.
+        raise ConfigError([*problems, ".api_key_env: expected the name of an environment variable, not the key itself"])
     if spec.threads:
         problems.append(".threads: only kind local has threads")
     bad_url = _url_problems(spec.base_url) if spec.base_url else []

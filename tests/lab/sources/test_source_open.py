@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from agentrouter.errors import InputError, LedgerError
 from agentrouter.lab.sources import SOURCES, lines, load, open_traces, source_of
+from agentrouter.lab.sources.fields import seconds_from
 
 TRACES = Path(__file__).parents[2] / "fixtures" / "traces"
 
@@ -142,3 +144,26 @@ def test_a_database_of_another_program_is_a_ledger_error(tmp_path: Path) -> None
     steps, _ = open_traces(path)
     with pytest.raises(LedgerError, match="another program"):
         list(steps)
+
+
+def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "trace.jsonl"
+    path.parent.mkdir()
+    shutil.copy(TRACES / "otlp.jsonl", path)
+    steps, report = open_traces([path, path.parent, tmp_path / "a" / ".." / "a" / "trace.jsonl"])
+    once, _ = open_traces(path)
+    assert [one.step.id for one in steps] == [one.step.id for one in once]
+    assert report.skipped["file named twice"] == 2
+
+
+def test_what_is_good_of_a_damaged_gzip_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl.gz"
+    path.write_bytes(gzip.compress((TRACES / "otlp.jsonl").read_bytes())[:-20])
+    steps, report = open_traces(path)
+    assert len(list(steps)) > 1
+    assert "damaged" in report.problems[-1].message
+
+
+def test_a_time_that_is_not_a_number_is_malformed() -> None:
+    with pytest.raises(InputError, match="expected seconds since 1970"):
+        seconds_from("NaN", "timestamp")

@@ -31,6 +31,8 @@ SOURCES: dict[str, str] = {
 }
 
 STDIN = "-"
+KEPT_STDIN = "agentrouter-kept-"
+"""Begin of a folder's name whose file ``stdin`` is shown as ``-``: a copy of standard input for who reads it twice."""
 
 
 def open_traces(
@@ -65,11 +67,22 @@ def open_traces(
             plan.extend(_in_folder(Path(path), sources, format, report))
         else:
             plan.append((Path(path), _source_of(Path(path), sources, format)))
+    plan = _once_each(plan, report)
     if not plan:
         raise InputError(f"no trace to read: expected {_expected()}", file=", ".join(map(str, listed)))
     if format == "auto":
         report.format = "+".join(sorted({source.name for _, source in plan}))
     return _read(plan, report), report
+
+
+def _once_each(plan: list[tuple[Path, DataSource]], report: TraceReport) -> list[tuple[Path, DataSource]]:
+    """Drop files that were named before, themselves or by their folder: their steps would be billed twice."""
+    kept: dict[Path, tuple[Path, DataSource]] = {}
+    for path, source in plan:
+        kept.setdefault(path.resolve(), (path, source))
+    if len(kept) < len(plan):
+        report.skipped["file named twice"] += len(plan) - len(kept)
+    return list(kept.values())
 
 
 def load(name: str) -> DataSource:
@@ -102,8 +115,10 @@ def _read(plan: list[tuple[Path, DataSource]], report: TraceReport) -> Iterator[
         try:
             yield from source.read(path, report)
         finally:
+            if _is_stdin(path):
+                _name_stdin(path, report)
             if _is_spool(path):
-                _forget_spool(path, report)
+                shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _source_of(path: Path, sources: dict[str, DataSource], format: str) -> DataSource:
@@ -159,8 +174,14 @@ def _expected() -> str:
 def _spool_stdin() -> Path:
     """Copy standard input to a file: readers look at a trace's head first, and some formats need to seek."""
     path = Path(tempfile.mkdtemp(prefix=_SPOOL)) / "stdin"
-    with path.open("wb") as spool:
-        shutil.copyfileobj(sys.stdin.buffer, spool)
+    whole = False
+    try:
+        with path.open("wb") as spool:
+            shutil.copyfileobj(sys.stdin.buffer, spool)
+        whole = True
+    finally:
+        if not whole:  # interrupted, or no room
+            shutil.rmtree(path.parent, ignore_errors=True)
     return path
 
 
@@ -171,12 +192,15 @@ def _is_spool(path: Path) -> bool:
     return path.name == "stdin" and path.parent.name.startswith(_SPOOL)
 
 
+def _is_stdin(path: Path) -> bool:
+    return path.name == "stdin" and path.parent.name.startswith((_SPOOL, KEPT_STDIN))
+
+
 def _shown(path: Path) -> str:
-    return STDIN if _is_spool(path) else str(path)
+    return STDIN if _is_stdin(path) else str(path)
 
 
-def _forget_spool(path: Path, report: TraceReport) -> None:
-    shutil.rmtree(path.parent, ignore_errors=True)
+def _name_stdin(path: Path, report: TraceReport) -> None:
     report.files[-1] = STDIN
     report.problems[:] = [
         Problem(STDIN, one.line, one.field, one.message) if one.file == str(path) else one for one in report.problems

@@ -6,6 +6,7 @@ integer nano-dollars (half to even below the ninth decimal).
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -77,7 +78,8 @@ def seconds_from(value: object, field: str) -> float:
             return moment.timestamp()
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise InputError(f"expected a time, got {_shown(value)}", field=field)
-    if not -(10**14) < value < 10**14:
+    # Comparing a Decimal NaN raises.
+    if not math.isfinite(value) or not -(10**14) < value < 10**14:
         raise InputError(f"expected seconds since 1970, got {_shown(value)}", field=field)
     seconds = float(value)
     # Milliseconds are the one other unit in use; as seconds they would lie beyond the year 5000.

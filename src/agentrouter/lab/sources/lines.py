@@ -12,12 +12,15 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import msgspec
 
 from agentrouter.errors import InputError
 from agentrouter.lab.trace import Problem, TraceReport
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 T = TypeVar("T")
 
@@ -41,7 +44,30 @@ def open_bytes(path: Path) -> io.BufferedReader:
     if raw.peek(2)[:2] != GZIP_MAGIC:
         return raw
     raw.close()
-    return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(path, "rb")), HEAD_BYTES)
+    return io.BufferedReader(_Unpacked(path), HEAD_BYTES)
+
+
+class _Unpacked(io.RawIOBase):
+    """A gzip file's content as it comes: a read of ``GzipFile`` itself fails as a whole at the damaged place, and what
+    was good before it would be lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = gzip.GzipFile(path, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        part = self._file.read1(len(view))
+        view[: len(part)] = part
+        return len(part)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def head_of(path: Path) -> bytes:
