@@ -140,6 +140,8 @@ class _Log:
     def affordable(self, legal: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         """Drop candidates that the step's or trajectory's budget no longer pays for, after the attempts so far."""
         context = self.context
+        if context.budget.remaining_nusd is None and self.step.pins.max_cost_nusd is None:
+            return legal
         spent = sum(each.cost.total + sum(v.cost_nusd for v in each.outcome.verdicts) for each in self.attempts)
         kept = affordable(
             self.step, legal, spent_nusd=spent, budget=context.budget, caches=context.caches, now=context.now
