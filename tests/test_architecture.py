@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lab.trace",),
     ("ledger", "providers"),
     ("lab.sources",),
-    ("config", "sessions", "router", "lab"),
+    ("config", "sessions", "router", "lab", "learn"),
     ("cli", "demo", "__main__", ""),
 )
 PURE = {*LAYERS[0], *LAYERS[1]}

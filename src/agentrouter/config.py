@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,6 +27,9 @@ from agentrouter.prices.spec import candidate_from_spec
 from agentrouter.providers.build import key_env
 from agentrouter.trajectory import World
 from agentrouter.types import Candidate, Slo, Tier
+
+if TYPE_CHECKING:
+    from agentrouter.scorers.artefact import Artefact
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +88,40 @@ def load_policy(spec: str) -> Policy:
         return build(spec)
     document = parse_yaml(_read_text(Path(spec)), file=spec)
     try:
-        return build(document.value)
+        return build(with_artefacts(document.value, Path(spec).parent))
     except ConfigError as error:
         raise ConfigError(error.problems, file=spec) from None
+
+
+def with_artefacts(spec: Any, folder: Path) -> Any:
+    """Return a policy spec with the path under each ``artefact`` replaced by what the folder holds.
+
+    Args:
+        spec: as in a policy file; anything but a mapping is returned as it is.
+        folder: what a relative path starts from: the folder of the file.
+
+    Raises:
+        ModelFileError: a folder that is no artefact.
+    """
+    if not isinstance(spec, Mapping):
+        return spec
+    found = {key: with_artefacts(value, folder) for key, value in spec.items()}
+    path = found.get("artefact")
+    if isinstance(path, str):
+        found["artefact"] = artefact_from(folder / Path(path).expanduser())
+    return found
+
+
+def artefact_from(folder: Path) -> Artefact:
+    """Read and verify a scorer's artefact.
+
+    Raises:
+        ModelFileError: a file is missing, damaged or not what this program reads.
+    """
+    # Loads numpy, which most starts do not need.
+    from agentrouter.scorers.artefact import read_artefact
+
+    return read_artefact(lambda name: (folder / name).read_bytes(), str(folder))
 
 
 def provider_keys(specs: Mapping[str, ProviderSpec], environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -132,7 +166,8 @@ def _checked(file: ConfigFile, document: Document, policy: str | None, folder: P
     names = frozenset(candidate.name for candidate in candidates) if file.models else None
     rules = attempt("rules", lambda: _hard_rules(file.rules, names), HardRules())
     settings = attempt("flow", lambda: _flow_settings(file.flow), FlowSettings())
-    built = attempt("policy", lambda: load_policy(policy) if policy else build(file.policy), None)
+    given = file.policy
+    built = attempt("policy", lambda: load_policy(policy) if policy else build(with_artefacts(given, folder)), None)
     budget = attempt("budget", lambda: _budget(file.budget), None)
     if file.version != 1:
         problems.append(f"{document.place('version')}config version {file.version} is not known; this program reads 1")

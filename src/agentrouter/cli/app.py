@@ -22,7 +22,9 @@ lab_app = typer.Typer(no_args_is_help=True, help="Evaluate policies on outcome d
 models_app = typer.Typer(no_args_is_help=True, help="The catalogue's models, and the embedded ones.")
 config_app = typer.Typer(no_args_is_help=True, help="Check a config file; print its JSON Schema.")
 bench_app = typer.Typer(no_args_is_help=True, help="Measure this program on this machine.")
+learn_app = typer.Typer(no_args_is_help=True, help="Fit scorers on outcome data.")
 app.add_typer(lab_app, name="lab")
+app.add_typer(learn_app, name="learn")
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 app.add_typer(bench_app, name="bench")
@@ -169,6 +171,25 @@ def lab_evaluate(
 
     request = EvaluateRequest(steps=steps, policies=tuple(policy or ()), model_tiers=model_tiers, seed=seed)
     raise typer.Exit(run(request, json_path=json, by_source=by_source))
+
+
+@learn_app.command("rivals")
+def learn_rivals(
+    table: Annotated[Path, typer.Option(help="Folder of step tables (parquet).")],
+    out: Annotated[Path, typer.Option(help="Folder for the artefacts, one folder a scorer.")],
+    scorer: Annotated[list[str] | None, typer.Option(help="Which to fit; may be given often. Default: all.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Which sources; may be given often. Default: the licence-clean ones.")
+    ] = None,
+    cap: Annotated[int, typer.Option(min=0, help="Most rows of a source; 0: all.")] = 1_500,
+    seed: Annotated[int, typer.Option(help="Seed of the fits and splits.")] = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Fit the simple scorers (role-table, tfidf, knn, gbdt) and write an artefact of each."""
+    from agentrouter.cli.learn_rivals import RivalsRequest, run
+
+    scorers, sources = tuple(scorer or ()), tuple(source or ())
+    run(RivalsRequest(table=table, out=out, scorers=scorers, sources=sources, cap=cap, seed=seed), as_json=json)
 
 
 @models_app.command("list")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +12,9 @@ from agentrouter.errors import ConfigError
 from agentrouter.policies.pool import accept, accepting, certain, in_tier, known_options, number
 from agentrouter.scorers import Scorer, load
 from agentrouter.types import Context, Decision, Reason, Step, Tier
+
+if TYPE_CHECKING:
+    from agentrouter.scorers.artefact import Artefact
 
 DEFAULT_RETENTION = 0.973
 
@@ -26,18 +30,26 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_spec(cls, argument: str, options: Mapping[str, object]) -> Threshold:
-        """Build from ``threshold:<scorer>`` or ``{policy: threshold, scorer: ..., retention: 0.95}``.
+        """Build from ``threshold:<scorer>`` or ``{policy: threshold, scorer: ..., retention: 0.95, artefact: ...}``.
+
+        ``artefact`` is what the scorer was fitted to, an ``Artefact``; in a policy file it is the path of a folder,
+        which ``config`` reads. Without it the one that ships is taken.
 
         Raises:
             ConfigError: no scorer named, an unknown one, or a retention outside [0, 1].
+            ModelFileError: the artefact cannot be used, or none is given and none ships.
         """
-        known_options(options, ("scorer", "retention"), "threshold")
+        known_options(options, ("scorer", "retention", "artefact"), "threshold")
         scorer, _, retention = argument.partition(":")
         scorer = scorer or str(options.get("scorer", ""))
         if not scorer:
             raise ConfigError("policy threshold: name a scorer, as in threshold:length")
         value = retention or options.get("retention", DEFAULT_RETENTION)
-        return cls(scorer=load(scorer), retention=number(value, "policy threshold: retention", low=0.0, high=1.0))
+        artefact = options.get("artefact")
+        return cls(
+            scorer=load(scorer, _fitted(artefact) if artefact is not None else None),
+            retention=number(value, "policy threshold: retention", low=0.0, high=1.0),
+        )
 
     @property
     def name(self) -> str:
@@ -59,3 +71,12 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
         chosen = in_tier(step, context, tier)
         detail = f"P(ok)={scores.p_ok[tier]:.3f} >= {needed:.3f} at {tier.label}"
         return certain(context, chosen, Reason.THRESHOLD, policy=self.name, detail=detail, scores=scores)
+
+
+def _fitted(given: object) -> Artefact:
+    # Loads numpy, which scorers with nothing fitted do not need.
+    from agentrouter.scorers.artefact import Artefact
+
+    if not isinstance(given, Artefact):
+        raise ConfigError(f"policy threshold: artefact: expected a folder in a policy file, got {given!r}")
+    return given

@@ -12,7 +12,17 @@ from enum import StrEnum
 
 import msgspec
 
-from agentrouter.lab.metrics import bootstrap, calibration, curves, labels, ope, savings, switching
+from agentrouter.lab.metrics import (
+    bootstrap,
+    calibration,
+    curves,
+    labels,
+    ope,
+    operating_point,
+    ranking,
+    savings,
+    switching,
+)
 
 
 class Direction(StrEnum):
@@ -59,6 +69,8 @@ METRICS: dict[str, Metric] = {
     "perf_gain": Metric(savings.perf_gain, "fraction", Direction.HIGHER, "2601.07206"),
     "cost_save_at_best_single": Metric(savings.cost_save_at_best_single, "fraction", Direction.HIGHER, "2601.07206"),
     "regret": Metric(savings.regret, "unit of the cost", Direction.LOWER, "docs/metrics.md"),
+    "operating_point": Metric(operating_point.operating_point, "fraction", Direction.HIGHER, "docs/metrics.md"),
+    "auc": Metric(ranking.auc, "probability", Direction.HIGHER, "Hanley and McNeil 1982"),
     "ece": Metric(calibration.ece, "probability", Direction.LOWER, "1904.01685"),
     "brier": Metric(calibration.brier, "squared probability", Direction.LOWER, "Brier 1950"),
     "tier_reliability": Metric(calibration.tier_reliability, "diagram by tier", Direction.NEITHER, "docs/metrics.md"),
