@@ -91,6 +91,7 @@ def test_a_broken_check_is_noted_and_breaks_nothing() -> None:
     verdict = record.attempts[0].outcome.verdicts[-1]
     assert verdict.failed_to_run
     assert "the checker broke" in verdict.detail
+    assert record.notes == ("verifier_error: own-check: RuntimeError: the checker broke",)
     assert len(record.attempts) == 1
 
 
@@ -311,3 +312,10 @@ def test_the_sync_door_takes_a_budget() -> None:
         with pytest.raises(NoCandidateError, match="the caller budget holds"):
             made.run_sync(step, budget_nusd=0)
         assert made.run_sync(step, budget_nusd=10**12).served is not None
+
+
+def test_a_provider_that_pays_us_has_not_answered() -> None:
+    made = router(lambda call: Outcome(usage=Usage(fresh_input=5), recorded_cost_nusd=-15), "fixed:frontier")
+    record = run(made, made.step(ASK, trajectory_id="t"))
+    assert record.status is Status.ERROR
+    assert record.cost_nusd == 0

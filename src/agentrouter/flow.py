@@ -81,6 +81,9 @@ def route_flow(policy: Policy, step: Step, context: Context, settings: FlowSetti
         tried = action
         outcome = yield Call(step=step, candidate=tried, number=len(log.attempts), kind=kind, verify=log.last_verify)
         log.attempts = (*log.attempts, _attempt(step, tried, len(log.attempts), kind, outcome))
+        for verdict in outcome.verdicts:
+            if verdict.failed_to_run:
+                log.notes.append(f"verifier_error: {verdict.verifier}: {verdict.detail}"[:500])
         if outcome.committed:
             break
         legal = log.affordable(tuple(other for other in legal if other is not tried))

@@ -212,6 +212,8 @@ class Router:
         try:
             outcome = await provider.send(call)
             bill.price_usage(outcome.usage, call.candidate.price)
+            if (outcome.recorded_cost_nusd or 0) < 0:
+                raise ValueError(f"it reports a cost of {outcome.recorded_cost_nusd} nano-dollars")
         except Exception as error:  # named in test_architecture: a broken provider must not lose the step
             kind = FailureKind.TIMEOUT if isinstance(error, TimeoutError) else FailureKind.SERVER_ERROR
             detail = f"provider {call.candidate.provider} broke: {type(error).__name__}: {error}"

@@ -211,3 +211,11 @@ def test_an_audit_of_standard_input_calls_it_so() -> None:
     done = agentrouter("audit", "-", "--json", "-", stdin=trace + b'{"cut')
     said = json.loads(done.out)["replay"]["trace"]
     assert (said["files"], {problem["file"] for problem in said["problems"]}) == (["-"], {"-"})
+
+
+def test_a_name_cannot_move_the_cursor(tmp_path: Path) -> None:
+    line = json.dumps({"id": "\x1b[2Jx", "messages": ASK, "role": "\x1b]0;title\x07"})
+    done = agentrouter("explain", "-", "--policy", "roles", stdin=line)
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    assert "\\x1b[2Jx" in done.out

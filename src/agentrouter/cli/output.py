@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.text import Text
 
 from agentrouter.errors import InputError
 
 PIPE_WIDTH = 160
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class _PlainConsole(Console):
+    """A console on which a name of somebody else's cannot move the cursor or change colours."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(_CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text), **options)
 
 
 def console() -> Console:
     """Return the console for tables (stdout)."""
     # Names of roles, models and files come from others: markup and emoji codes in them are text like any other.
-    found = Console(highlight=False, markup=False, emoji=False)
+    found = _PlainConsole(highlight=False, markup=False, emoji=False)
     # A pipe or a file has no width: tables are not cut to the 80 columns that would be assumed.
-    return found if found.is_terminal else Console(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
+    return found if found.is_terminal else _PlainConsole(highlight=False, markup=False, emoji=False, width=PIPE_WIDTH)
 
 
 def notes() -> Console:
     """Return the console for progress and remarks (stderr), which a program reading stdout never sees."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return _PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def print_json(value: object) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from agentrouter.errors import ConfigError
 from agentrouter.policies.pool import accept, accepting, known_options, parse_tier, to_tier
+from agentrouter.roles import canonical_role
 from agentrouter.types import CallKind, Context, Decision, Reason, Step, Tier
 
 DEFAULT_CHART: dict[str, Tier] = {
@@ -48,6 +49,8 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
         if chart is not None and not (isinstance(chart, Mapping) and chart):
             raise ConfigError(f"policy roles: chart must map roles to tiers, got {chart!r}")
         tiers = {str(role): parse_tier(tier, f"chart.{role}") for role, tier in chart.items()} if chart else None
+        if tiers:
+            tiers = _with_canonical(tiers)
         return cls(
             chart=tiers or dict(DEFAULT_CHART),
             default=parse_tier(options.get("default", "mid"), "policy roles: default"),
@@ -76,3 +79,15 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
             detail = f"role {step.role!r} is not in the chart"
             return to_tier(step, context, self.default, Reason.ROLE_UNLISTED, policy=self.label, detail=detail)
         return to_tier(step, context, tier, Reason.ROLE, policy=self.label, detail=role)
+
+
+def _with_canonical(chart: dict[str, Tier]) -> dict[str, Tier]:
+    """Add the canonical role behind each name of the chart, so that ``planner`` also covers ``plan``, ``planning`` and
+    a step that was recognised as one; a canonical role whose names disagree stays as the user wrote it.
+    """
+    found: dict[str, set[Tier]] = {}
+    for role, tier in chart.items():
+        canonical = canonical_role(role)
+        if canonical and canonical != "unknown":
+            found.setdefault(canonical, set()).add(tier)
+    return {**{role: tiers.pop() for role, tiers in found.items() if len(tiers) == 1}, **chart}
