@@ -1,6 +1,7 @@
 """The simple rivals on held-out groups of known sources, and on sources left out whole, beside the references.
 
 Run: python benchmarks/rivals.py --steps DIR [--json OUT] [--cap ROWS] [--resamples N]
+     python benchmarks/rivals.py --tables benchmarks/results/rivals.json    (the tables of docs/results.md)
 What the figures mean is in docs/results.md. Needs the extras ``lab`` and ``train``.
 """
 
@@ -41,11 +42,17 @@ TIERS = [tier.label for tier in Tier]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=Path, required=True)
+    parser.add_argument("--steps", type=Path)
+    parser.add_argument("--tables", type=Path, help="print a result's tables as Markdown and do nothing else")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cap", type=int, default=1_500)
     parser.add_argument("--resamples", type=int, default=500)
     options = parser.parse_args()
+    if options.tables:
+        print(markdown(json.loads(options.tables.read_text(encoding="utf-8"))))
+        return
+    if options.steps is None:
+        parser.error("--steps or --tables is needed")
     start = time.perf_counter()
     rows = read_rows(options.steps, cap=options.cap)
     inputs = rows.inputs()
@@ -108,19 +115,29 @@ def evaluated(rows: Rows, predicted: dict[str, np.ndarray], resamples: int) -> d
     step_level = np.array([LEVEL_WEIGHT.get(level, 0.0) > 0.5 for level in rows.level])
     out: dict[str, Any] = {"rows": int(scored_rows.sum()), "compared": int(compared.sum()), "saving": {}}
     for label, keep in (("all_levels", compared), ("step_and_turn_level", compared & step_level)):
-        choices = {name: by_threshold(p[keep]) for name, p in predicted.items()}
+        cuts = {name: retention_cuts(p[keep]) for name, p in predicted.items()}
+        choices = {name: by_threshold(p[keep], cuts[name]) for name, p in predicted.items()}
         choices |= {f"{name} (cost rule)": by_price(p[keep], rows.cost[keep]) for name, p in predicted.items()}
         choices |= references(rows, keep)
         out["saving"][label] = {name: savings(rows, keep, read, choice, resamples) for name, choice in choices.items()}
+        for name, settings in cuts.items():
+            for point in out["saving"][label][name].values():
+                at = point["setting"]
+                point["retention_parameter"] = None if at is None or at >= settings.size else float(settings[at])
     out["scores"] = {name: quality(rows, p, scored_rows, resamples) for name, p in predicted.items()}
     return out
 
 
-def by_threshold(p: np.ndarray) -> np.ndarray:
-    """(T, n) choices of the threshold policy: lowest tier with p >= retention * max p; the last setting is frontier."""
+def retention_cuts(p: np.ndarray) -> np.ndarray:
+    """Values of the threshold policy's ``retention`` to try: quantiles of the ratios that it compares."""
     ratio = p / p.max(axis=1, keepdims=True)
     cuts = np.unique(np.quantile(ratio[:, :FRONTIER], np.linspace(0, 1, SETTINGS - 1)))
-    cuts = np.pad(cuts, (0, SETTINGS - 1 - cuts.size), mode="edge")
+    return np.pad(cuts, (0, SETTINGS - 1 - cuts.size), mode="edge")
+
+
+def by_threshold(p: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+    """(T, n) choices of the threshold policy: lowest tier with p >= retention * max p; the last setting is frontier."""
+    ratio = p / p.max(axis=1, keepdims=True)
     chosen = np.stack([(ratio >= cut).argmax(axis=1) for cut in cuts])
     return np.concatenate([chosen, np.full((1, p.shape[0]), FRONTIER)])
 
@@ -223,6 +240,24 @@ def show(name: str, result: dict[str, Any]) -> None:
             print(
                 f"    {scorer:12}{tier:10}" + "".join(f"{c:>24}" for c in cells) + f"{entry['auc_within_source']:8.3f}"
             )
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables of docs/results.md."""
+    protocols = ("held_out_groups", "left_out_sources")
+    heads = [f"{name.replace('_', ' ')}, {100 * target:g} %" for name in protocols for target in TARGETS]
+    lines = ["| policy | " + " | ".join(heads) + " |", "|---" * 5 + "|"]
+    for policy in result[protocols[0]]["saving"]["all_levels"]:
+        points = [result[name]["saving"]["all_levels"][policy][f"{t:g}"] for name in protocols for t in TARGETS]
+        lines.append(f"| {policy} | " + " | ".join(interval(point["saving"], 100, 1) for point in points) + " |")
+    for name in protocols:
+        lines += ["", f"{name.replace('_', ' ')}:", "", "| scorer | tier | AUC | within a source | ECE | Brier |"]
+        lines.append("|---" * 6 + "|")
+        for scorer, tiers in result[name]["scores"].items():
+            for tier, entry in tiers.items():
+                auc_, ece_, brier_ = (interval(entry[key], 1, 3) for key in ("auc", "ece", "brier"))
+                lines.append(f"| {scorer} | {tier} | {auc_} | {entry['auc_within_source']:.3f} | {ece_} | {brier_} |")
+    return "\n".join(lines)
 
 
 def interval(value: dict[str, float], scale: float, digits: int) -> str:

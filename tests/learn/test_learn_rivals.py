@@ -133,6 +133,13 @@ def test_no_such_source(tables: Path) -> None:
         read_rows(tables, sources=["nothing"])
 
 
+def test_a_yardstick_trains_nothing(tables: Path, tmp_path: Path) -> None:
+    arguments = ["learn", "rivals", "--table", str(tables), "--out", str(tmp_path), "--source", "routellm_mmlu"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "'routellm_mmlu' is for measuring only" in str(done.exception)
+
+
 def test_an_unknown_scorer_is_named(tables: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         app, ["learn", "rivals", "--table", str(tables), "--out", str(tmp_path), "--scorer", "forest"]

@@ -34,9 +34,9 @@ def test_nothing_ordered_is_nearer(p: list[float], other: list[float]) -> None:
 
 
 def test_calibration_mixes_with_the_mean_then_maps() -> None:
-    # Logits 0, 0, 0, 4: mean 1, half-way 0.5, 0.5, 0.5, 2.5; slope 2, intercepts -1, 0, 1, 2 give 0, 1, 2, 7.
+    # Logits 0, 0, 0, 4: mean 1, share .3: .7, .7, .7, 1.9; slope 2, intercepts -1, 0, 1, 2: .4, 1.4, 2.4, 5.8.
     found = calibrated([0.0, 0.0, 0.0, 4.0], ((2, -1), (2, 0), (2, 1), (2, 2)))
-    assert found == pytest.approx([1 / (1 + math.exp(-z)) for z in (0, 1, 2, 7)])
+    assert found == pytest.approx([1 / (1 + math.exp(-z)) for z in (0.4, 1.4, 2.4, 5.8)])
 
 
 def test_without_calibration_logits_count_as_they_are() -> None:

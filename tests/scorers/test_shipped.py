@@ -19,7 +19,6 @@ from agentrouter.features import extract
 from agentrouter.scorers import SCORERS, WITHOUT_ARTEFACT, load
 from agentrouter.scorers.artefact import shipped_artefact
 from agentrouter.scorers.hashing import BUCKETS, hashed, words
-from agentrouter.scorers.numbers import COLUMNS, numbers
 from agentrouter.types import History, Message, Step, StepFeatures, TokenCounts, Tool
 
 FITTED = sorted(SCORERS.keys() - WITHOUT_ARTEFACT)
@@ -152,18 +151,6 @@ def test_buckets_count_words_and_pairs() -> None:
     assert sorted(value.tolist()) == pytest.approx([1 + np.log(2), 1 + np.log(3)])
     assert (np.diff(place) > 0).all()
     assert place.max() < BUCKETS
-
-
-def test_numbers_are_finite_and_named() -> None:
-    for step, features in CASES:
-        row = numbers(step, features)
-        assert len(row) == len(COLUMNS)
-        assert np.isfinite(row).all()
-    proof = dict(zip(COLUMNS, numbers(*CASES[2]), strict=True))
-    assert proof["role_reason"] == 1.0
-    # "1", "2" are numbers; "each" is a demand.
-    assert proof["told_log_numbers"] == pytest.approx(np.log(3))
-    assert proof["told_log_demands"] == pytest.approx(np.log(2))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import msgspec
 
 from agentrouter.cli.output import console, notes, print_json
 from agentrouter.errors import InputError
+from agentrouter.learn.licences import Use, mark
 from agentrouter.learn.rival_card import card_of
 from agentrouter.learn.rival_rows import CLEAN_SOURCES, read_rows
 from agentrouter.learn.rivals import RIVALS, fit
@@ -35,6 +36,9 @@ def run(request: RivalsRequest, *, as_json: bool) -> None:
     if unknown:
         raise InputError(f"unknown scorer {unknown[0]!r}; those that can be fitted are {', '.join(RIVALS)}")
     sources = request.sources or tuple(CLEAN_SOURCES)
+    yardsticks = [source for source in sources if mark(source).use is Use.MEASURE]
+    if yardsticks:
+        raise InputError(f"source {yardsticks[0]!r} is for measuring only: a scorer fitted on it could not be measured")
     with notes().status("reading step tables"):
         rows = read_rows(request.table, sources=sources, cap=request.cap, seed=request.seed)
         inputs = rows.inputs()

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from agentrouter.scorers.encode import COLUMNS, numeric
 from agentrouter.scorers.hashing import BUCKETS, hashed
-from agentrouter.scorers.numbers import COLUMNS, numbers
 from agentrouter.scorers.role_table import table_keys
 from agentrouter.types import Step, StepFeatures
 
@@ -54,13 +54,13 @@ def encoded(steps: Iterable[tuple[Step, StepFeatures]]) -> tuple[list[tuple[str,
     """Return the keys, words and numbers of steps."""
     keys: list[tuple[str, ...]] = []
     places, values, edges, rows = [np.zeros(0, dtype=np.int64)], [np.zeros(0)], [0], []
-    for step, features in steps:
+    for _, features in steps:
         keys.append(table_keys(features))
         place, value = hashed(features)
         places.append(place)
         values.append(value)
         edges.append(edges[-1] + place.size)
-        rows.append(numbers(step, features))
+        rows.append(numeric(features))
     content = (np.concatenate(values), np.concatenate(places), np.array(edges))
     words = sparse.csr_array(content, shape=(len(keys), BUCKETS))
     return keys, words, np.asarray(rows, dtype=np.float64).reshape(len(keys), len(COLUMNS))

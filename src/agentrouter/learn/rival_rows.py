@@ -21,31 +21,12 @@ from agentrouter.lab.evaluation_drive import Bills, Driven, only, tier_candidate
 from agentrouter.lab.metrics.arrays import known
 from agentrouter.lab.step_tables import STRANGER, StepTable, find_tiers, load_tiers, read_tables, step_files
 from agentrouter.lab.trace import TraceReport
+from agentrouter.learn.licences import SOURCES, Use
 from agentrouter.learn.rival_inputs import Floats, Inputs, balanced, encoded
 from agentrouter.types import History, Step, StepFeatures
 from agentrouter.wire import step_from_messages
 
-CLEAN_SOURCES: dict[str, str] = {
-    "bfcl_v2": "Apache-2.0",
-    "bfcl_v4_gptoss": "Apache-2.0",
-    "planbench": "MIT",
-    "mint": "Apache-2.0",
-    "mint_turns": "Apache-2.0",
-    "intercode_first": "MIT",
-    "intercode_later": "MIT",
-    "taubench_gpt4o_airline": "MIT",
-    "whoandwhen": "MIT",
-    "openhands_index": "MIT",
-    "twinrouter_part": "Apache-2.0, MIT",
-    "zeroeval_gsm": "Apache-2.0",
-    "zeroeval_mathl5": "Apache-2.0",
-    "zeroeval_numersensev2": "Apache-2.0",
-    "mmlupro": "Apache-2.0",
-    "llmrouter_fusion": "MIT",
-    "llmrouter_nq": "MIT",
-    "lcb_generation": "MIT",
-    "lcb_testgen": "MIT",
-}
+CLEAN_SOURCES = {name: mark.licence for name, mark in SOURCES.items() if mark.use is Use.SHIP}
 """Source -> licence, of those that may train weights that ship."""
 
 LEVEL_WEIGHT = {"step": 1.0, "turn": 0.7, "task": 0.25, "trajectory": 0.25}

@@ -19,8 +19,8 @@ from agentrouter.errors import InputError, MissingExtraError
 from agentrouter.learn.rival_inputs import Inputs
 from agentrouter.scorers import role_table
 from agentrouter.scorers.artefact import FORMAT, ArtefactConfig, packed
+from agentrouter.scorers.encode import COLUMNS, ENCODING
 from agentrouter.scorers.hashing import BUCKETS, TEXT_ENCODING
-from agentrouter.scorers.numbers import COLUMNS, NUMBERS_ENCODING
 from agentrouter.scorers.ordinal import OWN_SHARE
 
 VERSION = "1"
@@ -258,7 +258,13 @@ def fit_gbdt(inputs: Inputs, train: Floats, seed: int) -> Fitted:
     arrays, depth = exported(models)
     logits = np.stack([model.decision_function(inputs.numeric) for model in models], axis=1)
     parameters = {"depth": float(depth)}
-    return Fitted(encoding=NUMBERS_ENCODING, arrays=arrays, logits=logits, columns=COLUMNS, parameters=parameters)
+    return Fitted(
+        encoding=ENCODING,
+        arrays=arrays,
+        logits=logits,
+        columns=tuple(column.name for column in COLUMNS),
+        parameters=parameters,
+    )
 
 
 def exported(models: list[Any]) -> tuple[dict[str, npt.NDArray[Any]], int]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrouter.scorers.artefact import Artefact, ArtefactScorer
-from agentrouter.scorers.numbers import COLUMNS, NUMBERS_ENCODING, numbers
+from agentrouter.scorers.encode import COLUMNS, ENCODING, numeric
 from agentrouter.scorers.ordinal import calibrated
 from agentrouter.types import Scores, Step, StepFeatures
 
@@ -27,7 +27,7 @@ class GbdtScorer(ArtefactScorer):
     name = "gbdt"
 
     def __init__(self, artefact: Artefact) -> None:
-        artefact.expect(self.name, NUMBERS_ENCODING, COLUMNS)
+        artefact.expect(self.name, ENCODING, [column.name for column in COLUMNS])
         self.artefact = artefact
         self._feature = artefact.array("feature", "iu", None).astype(np.int64)
         nodes = self._feature.size
@@ -45,7 +45,7 @@ class GbdtScorer(ArtefactScorer):
 
     def score(self, step: Step, features: StepFeatures) -> Scores:
         """Return P(ok) by tier, minimal first."""
-        row = np.asarray(numbers(step, features), dtype=np.float64)
+        row = np.asarray(numeric(features), dtype=np.float64)
         calibration = self.artefact.config.calibration
         p_ok = calibrated(self.logits(row), calibration)
         return Scores(p_ok=p_ok, scorer=self.name, calibrated=bool(calibration))

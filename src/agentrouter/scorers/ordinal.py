@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 Four = tuple[float, float, float, float]
 FLOOR = 1e-6
-OWN_SHARE = 0.5
-"""How much of a tier's distance from the mean logit is its own."""
+OWN_SHARE = 0.3
+"""How much of a tier's distance from the mean logit is its own; more leaves ties that no threshold can tell apart."""
 
 
 def sigmoid(x: float) -> float:
@@ -29,11 +29,11 @@ def logit(p: float) -> float:
 
 
 def calibrated(logits: Sequence[float], calibration: Sequence[tuple[float, float]]) -> Four:
-    """Return P(ok) by tier: sigmoid(slope * x + intercept), x the logit drawn half-way to the mean of all four.
+    """Return P(ok) by tier: sigmoid(slope * x + intercept), x the logit drawn towards the mean of all four.
 
     Four heads fitted apart differ by noise where tiers hardly differ, and a threshold on their ratio then follows the
     noise; the mean is the step's difficulty as all heads see it, and ordered intercepts are the ordinal model
-    P(m* > j) = sigmoid(g(x) - b_j). Half-way keeps what a tier's own head knows.
+    P(m* > j) = sigmoid(g(x) - b_j). ``OWN_SHARE`` keeps part of what a tier's own head knows.
 
     Args:
         logits: one a tier, minimal first.
