@@ -173,6 +173,29 @@ def lab_evaluate(
     raise typer.Exit(run(request, json_path=json, by_source=by_source))
 
 
+@learn_app.command("dataset")
+def learn_dataset(
+    steps: Annotated[Path, typer.Option(help="Folder of step tables (parquet).")],
+    out: Annotated[Path, typer.Option(help="Folder for the table (steps.parquet) and its card (card.md, card.json).")],
+    licensed_only: Annotated[
+        bool,
+        typer.Option("--licensed-only/--all", help="Sources that may train what ships, or all but yardsticks."),
+    ] = True,
+    shuffle_labels: Annotated[
+        bool, typer.Option("--shuffle-labels", help="Control: labels change places within source and level.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    json: JsonPath = None,
+) -> None:
+    """Build one training table of step tables: features, soft labels, splits without leaks, and a card."""
+    from agentrouter.cli.learn import DatasetRequest, run
+
+    request = DatasetRequest(
+        steps=steps, out=out, licensed_only=licensed_only, shuffle_labels=shuffle_labels, seed=seed
+    )
+    raise typer.Exit(run(request, json_path=json))
+
+
 @learn_app.command("rivals")
 def learn_rivals(
     table: Annotated[Path, typer.Option(help="Folder of step tables (parquet).")],

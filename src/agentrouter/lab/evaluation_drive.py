@@ -77,7 +77,7 @@ def drive(
     for run in table.runs():
         states = [START] * len(policies)
         for place, row in enumerate(run):
-            step = _step(table, row, report)
+            step = read_step(table, row, report)
             if step is None:
                 usable[row] = False
                 continue
@@ -104,7 +104,8 @@ def drive(
     return Driven(tiers=tiers, p_ok=p_ok, errors=errors, usable=usable, heads=heads, sizes=sizes)
 
 
-def _step(table: StepTable, row: int, report: TraceReport) -> Step | None:
+def read_step(table: StepTable, row: int, report: TraceReport) -> Step | None:
+    """Return one row as a step; None where it cannot be read, which ``report`` lists."""
     content = table.rows[row]
     trajectory = table.trajectory_ids[row]
     index = int(table.step_index[row])

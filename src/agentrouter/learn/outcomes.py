@@ -1,8 +1,8 @@
 """Which models were measured on which row, from step tables: means and counts by tier, and the single outcomes.
 
 Law: a model counts once. Where a table has it in several calling modes (``gpt-x`` prompted, ``gpt-x-FC`` with function
-calling) the mode with the better mean over the source stands for it, and the others are left out and listed: they fail
-by the form of their answers, not by what they can do.
+calling), a row keeps the one of them with the best mean over the source, and the models whose outcomes are left out for
+that are listed: a mode that does worse fails by the form of its answers, not by what the model can do.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     single: Any
     """Polars list column: of each row {model, tier (null: none), success}, by model name."""
     modes: list[str]
-    """Models left out for another mode of the same model."""
+    """Models some outcomes of which are left out for another mode of the same model."""
 
 
 def measured(path: Path, numbers: Ints, tiers: TierMap) -> Measured:
@@ -54,28 +54,29 @@ def measured(path: Path, numbers: Ints, tiers: TierMap) -> Measured:
     every = outcomes([path]).select("row", "model", "success").drop_nulls().collect()
     found = every.filter(pl.col("success").is_not_nan()).join(rows, on="row")
     kept = _best_modes(found)
-    modes = sorted(set(found["model"].unique()) - set(kept["model"].unique()))
+    modes = sorted(found.join(kept, on=["place", "model"], how="anti")["model"].unique())
     codes = {model: int(tier) for model, tier in tiers.items() if tier is not None}
     kept = kept.with_columns(
         tier=pl.col("model").replace_strict(codes, default=None, return_dtype=pl.Int8),
     ).sort("place", "model")
-    success = np.full((numbers.size, N_TIERS), np.nan)
-    models = np.zeros((numbers.size, N_TIERS), dtype=np.int64)
-    by_tier = kept.drop_nulls("tier").group_by("place", "tier").agg(pl.col("success").mean(), count=pl.len())
-    place, tier = by_tier["place"].to_numpy(), by_tier["tier"].to_numpy()
-    success[place, tier] = by_tier["success"].to_numpy()
-    models[place, tier] = by_tier["count"].to_numpy()
+    tiered = kept.drop_nulls("tier")
+    # Summed in the order of the rows: a parallel mean would not give the same bits every time.
+    cell = tiered["place"].to_numpy() * N_TIERS + tiered["tier"].to_numpy()
+    models = np.bincount(cell, minlength=numbers.size * N_TIERS).reshape(numbers.size, N_TIERS).astype(np.int64)
+    total = np.bincount(cell, weights=tiered["success"].to_numpy(), minlength=models.size).reshape(models.shape)
+    success: Floats = np.where(models > 0, total / np.maximum(1, models), np.nan)
     return Measured(success=success, models=models, single=_single(kept, rows), modes=modes)
 
 
 def _best_modes(found: polars.DataFrame) -> polars.DataFrame:
-    """Keep of each model the mode with the best mean success, ties to the first by name."""
+    """Keep on each row the mode of a model that has the best mean over the source, ties to the first by name."""
     import polars as pl
 
-    means = found.group_by("model").agg(pl.col("success").mean()).with_columns(pl.col("success").round(9))
+    means = found.group_by("model").agg(mean=pl.col("success").mean().round(9))
     named = means.with_columns(base=pl.col("model").str.replace(_MODE, ""))
-    best = named.sort(["base", "success", "model"], descending=[False, True, False]).unique("base", keep="first")
-    return found.join(best.select("model"), on="model", how="semi")
+    ranked = named.sort(["base", "mean", "model"], descending=[False, True, False]).with_row_index("rank")
+    joined = found.join(ranked.select("model", "base", "rank"), on="model")
+    return joined.filter(pl.col("rank") == pl.col("rank").min().over("place", "base")).drop("base", "rank")
 
 
 def _single(kept: polars.DataFrame, rows: polars.DataFrame) -> polars.Series:

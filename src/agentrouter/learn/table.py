@@ -41,11 +41,8 @@ FIELDS: tuple[Field, ...] = (
     Field("instruction", "String", "newest instruction, head and tail"),
     Field("observation", "String", "newest observation, head and tail"),
     *(Field(f"x_{column.name}", "Float32", f"{column.group}: {column.unit}") for column in COLUMNS),
-    *(
-        Field(f"y_{tier.label}", "Float32", f"mean success of the {tier.label} tier's models; NaN: none")
-        for tier in Tier
-    ),
-    *(Field(f"n_{tier.label}", "Int16", f"models of the {tier.label} tier measured") for tier in Tier),
+    *(Field(f"y_{tier.label}", "Float32", f"mean success of {tier.label} models; NaN: none") for tier in Tier),
+    *(Field(f"n_{tier.label}", "Int16", f"{tier.label} models measured") for tier in Tier),
     *(Field(f"w_{tier.label}", "Float32", f"how much y_{tier.label} counts; 0 where not measured") for tier in Tier),
     Field("y_tier", "Int8", "cheapest sufficient tier 0..3, from a verdict on the step itself; -1: not known"),
     Field("y_tier_at_most", "Int8", "no dearer tier is needed; -1: not known"),
