@@ -64,7 +64,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     kind: CallKind = CallKind.MAIN
     retry: int = 0
     agent: str = ""
-    """The client's name or id of the agent within the run (``/root/review``, ``ac5002``); empty: the main agent."""
+    """The client's name or id of the agent within the run (``review``, ``ac5002``); empty: the main agent."""
     source: str = ""
     """Where the id was found: own, header, user_id, cache_key, metadata, user or fingerprint."""
 
